@@ -1,0 +1,1 @@
+"""Training quantized neural networks with straight-through estimators, and knowing whether they work."""

@@ -1,0 +1,1 @@
+"""The pair: quantizers have levels, surrogates have a slope, `through` joins them."""

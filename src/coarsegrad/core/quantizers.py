@@ -1,0 +1,278 @@
+"""Quantizers with fixed or fitted levels, and the catalogue of all of them."""
+
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from coarsegrad.core.quantizer import Quantizer
+from coarsegrad.core.scales import Scale
+
+ROUNDINGS = ("nearest", "floor", "ceil", "stochastic")
+
+
+@dataclass(frozen=True)
+class Binary(Quantizer):
+    """-1 or +1 (sign, with sign(0) = +1). Courbariaux et al. 2016, arXiv:1602.02830; scaled: arXiv:1603.05279."""
+
+    scale: Scale = field(default=Scale("mean_abs", live=True))
+    name: ClassVar[str] = "binary"
+    formula: ClassVar[str] = "s sign(x)"
+    source: ClassVar[str] = "Courbariaux & Bengio 2016, arXiv:1602.02830; XNOR-Net, arXiv:1603.05279"
+    levels: ClassVar[tuple[float, ...]] = (-1.0, 1.0)
+
+    def step(self, u, **values):
+        """The sign; adding 0 turns -0 into 0, whose sign is +1."""
+        return torch.copysign(torch.ones((), dtype=u.dtype, device=u.device), u + 0.0)
+
+
+@dataclass(frozen=True)
+class Ternary(Quantizer):
+    """-1, 0 or +1: 0 where |x| <= threshold * scale. At 0.5 with mean_abs: BitNet b1.58, Ma et al. 2024, arXiv:2402.17764."""
+
+    threshold: float = 0.5
+    scale: Scale = field(default=Scale("mean_abs", live=True))
+    name: ClassVar[str] = "ternary"
+    formula: ClassVar[str] = "s sign(x) 1{|x| > t s}"
+    source: ClassVar[str] = "Ma et al. 2024, arXiv:2402.17764"
+    levels: ClassVar[tuple[float, ...]] = (-1.0, 0.0, 1.0)
+
+    def __post_init__(self):
+        if self.threshold < 0:
+            raise ValueError(f"Ternary(threshold=...) must not be negative, got {self.threshold}")
+
+    def step(self, u, **values):
+        """Sign outside the dead zone."""
+        return torch.sign(u) * (u.abs() > self.threshold).to(u.dtype)
+
+
+@dataclass(frozen=True)
+class TWN(Quantizer):
+    """Ternary weight network: threshold 0.7 mean|x|, scale the mean of |x| above it. Li et al. 2016, arXiv:1605.04711."""
+
+    factor: float = 0.7
+    scale: Scale = field(default=Scale("mean_abs", live=True))
+    name: ClassVar[str] = "twn"
+    formula: ClassVar[str] = "s sign(x) 1{|x| > 0.7 mean|x|}"
+    source: ClassVar[str] = "Li et al. 2016, arXiv:1605.04711"
+    levels: ClassVar[tuple[float, ...]] = (-1.0, 0.0, 1.0)
+
+    def __post_init__(self):
+        if self.factor < 0 or self.scale.statistic != "mean_abs":
+            raise ValueError("TWN needs factor >= 0 and a mean_abs scale: threshold and scale follow from mean|x|")
+
+    def fit(self, x):
+        """Scale and threshold (in units of the scale)."""
+        base = self.scale.fit(x, self) * self.factor
+        size = self.scale.view(x.detach()).abs().to(base.dtype)
+        dims = None if base.dim() == 0 else [d for d in range(size.dim()) if base.shape[d] == 1]
+        above = (size > base).to(base.dtype)
+        total = (size * above).sum() if dims is None else (size * above).sum(dims, keepdim=True)
+        number = above.sum() if dims is None else above.sum(dims, keepdim=True)
+        scale = torch.where(number > 0, total / number.clamp(min=1), base.clamp(min=1e-8))
+        return {"scale": scale, "threshold": base / scale}
+
+    def step(self, u, *, threshold, **values):  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Sign outside the fitted dead zone."""
+        return torch.sign(u) * (u.abs() > threshold.to(u.dtype)).to(u.dtype)
+
+
+@dataclass(frozen=True)
+class Uniform(Quantizer):
+    """Whole numbers: -2^(b-1) ... 2^(b-1)-1 signed, 0 ... 2^b-1 unsigned. Jacob et al. 2018, arXiv:1712.05877.
+
+    ``narrow`` drops the lowest signed level (symmetric). One signed bit is -1, +1. ``zero_point`` adds an
+    offset, a whole multiple of the scale, so that an unsymmetric range is covered and 0 stays exact.
+    ``signed=None`` leaves the choice to calibration. Ties round to even. ``rounding="stochastic"`` rounds up
+    with the probability of the fraction (Gupta et al. 2015, arXiv:1502.02551), drawing from torch's generator.
+    """
+
+    bits: int = 4  # pyright: ignore[reportIncompatibleMethodOverride]
+    signed: bool | None = True
+    narrow: bool = False
+    zero_point: bool = False
+    rounding: str = "nearest"
+    scale: Scale = field(default=Scale("mse"))  # pyright: ignore[reportIncompatibleMethodOverride]
+    name: ClassVar[str] = "uniform"
+    formula: ClassVar[str] = "s clip(round(x/s), low, high)"
+    source: ClassVar[str] = "Jacob et al. 2018, arXiv:1712.05877"
+
+    def __post_init__(self):
+        if self.bits not in range(1, 9):
+            raise ValueError(f"{type(self).__name__}(bits=...) must be 1 to 8, got {self.bits}")
+        if self.rounding not in ROUNDINGS:
+            raise ValueError(f"rounding={self.rounding!r} is unknown; known: {', '.join(ROUNDINGS)}")
+        if self.zero_point and (self.signed or self.scale.learned):
+            raise ValueError("zero_point=True needs signed=False and a fitted scale; a trained offset is LSQPlus's")
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """The lowest and the highest level."""
+        if self.signed is None:
+            raise ValueError(f"{self}: signedness is not decided yet; calibrate, or say signed=True or False")
+        if not self.signed:
+            return 0, 2**self.bits - 1
+        half = 2 ** (self.bits - 1)
+        return (-1, 1) if self.bits == 1 else (-half + self.narrow, half - 1)
+
+    @property
+    def levels(self):  # pyright: ignore[reportIncompatibleMethodOverride]
+        """All whole numbers between the ends (only the ends for one signed bit)."""
+        low, high = self.ends
+        return (-1.0, 1.0) if (self.signed and self.bits == 1) else tuple(float(k) for k in range(low, high + 1))
+
+    def fit(self, x):
+        """The scale; with a zero point, scale and offset from the smallest and the largest value."""
+        if not self.zero_point:
+            return super().fit(x)
+        v = self.scale.view(x.detach()).float()
+        dims = self.scale._reduced(v)
+        low = (v.min() if dims is None else v.amin(dims, keepdim=True)).clamp(max=0)
+        high = (v.max() if dims is None else v.amax(dims, keepdim=True)).clamp(min=0)
+        if not torch.isfinite(high - low).all():
+            raise ValueError("cannot fit a scale: the tensor holds values that are not finite")
+        scale = (high - low) / self.ends[1]
+        scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+        return {"scale": scale, "offset": scale * torch.round(low / scale)}
+
+    def step(self, u, **values):
+        """Round, then clip."""
+        if self.signed and self.bits == 1:
+            return torch.copysign(torch.ones((), dtype=u.dtype, device=u.device), u + 0.0)
+        low, high = self.ends
+        return _rounded(u, self.rounding).clamp_(low, high)
+
+    def settled(self):
+        """With nearest rounding in place of stochastic."""
+        return replace(self, rounding="nearest") if self.rounding == "stochastic" else self
+
+
+@dataclass(frozen=True)
+class QuantizedReLU(Uniform):
+    """0 ... 2^b-1, in units of a step that by default is fitted to a half-Gaussian. Yin et al. 2019, arXiv:1903.05662.
+
+    Meant behind a batch norm without affine part. ``rounding="ceil"`` is the paper's formula
+    (k for k-1 < x <= k), ``nearest`` the one its step is optimal for.
+    """
+
+    bits: int = 2
+    signed: bool | None = False
+    rounding: str = "nearest"
+    scale: Scale = field(default=Scale("half_gaussian"))
+    name: ClassVar[str] = "quantized_relu"
+    formula: ClassVar[str] = "s clip(round(x/s), 0, 2^b-1), s a half-Gaussian's Lloyd step"
+    source: ClassVar[str] = "Cai et al. 2017, arXiv:1702.00953; Yin et al. 2019, arXiv:1903.05662"
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.signed:
+            raise ValueError("QuantizedReLU is unsigned; use Uniform(signed=True)")
+
+
+@dataclass(frozen=True)
+class DoReFaWeight(Quantizer):
+    """tanh(w)/max|tanh w| on 2^b even steps of [-1, 1]; one bit: mean|w| sign(w). Zhou et al. 2016, arXiv:1606.06160."""
+
+    bits: int = 4  # pyright: ignore[reportIncompatibleMethodOverride]
+    name: ClassVar[str] = "dorefa_weight"
+    formula: ClassVar[str] = "2 round((t/2+1/2)(2^b-1))/(2^b-1) - 1, t = tanh(w)/max|tanh w|"
+    source: ClassVar[str] = "Zhou et al. 2016, arXiv:1606.06160"
+
+    def __post_init__(self):
+        if self.bits not in range(1, 9):
+            raise ValueError(f"DoReFaWeight(bits=...) must be 1 to 8, got {self.bits}")
+
+    @property
+    def levels(self):
+        """Odd whole numbers; the scale is 1/(2^b-1)."""
+        top = 2**self.bits - 1
+        return tuple(float(2 * k - top) for k in range(top + 1))
+
+    @property
+    def live(self):
+        """One bit takes its mean|w| anew at every call."""
+        return self.bits == 1
+
+    def squash(self, x):
+        """The tanh, normalized; its largest value counts as a constant (as in the authors' code)."""
+        if self.bits == 1:
+            return x
+        t = torch.tanh(x)
+        return t / t.detach().abs().max().clamp(min=1e-12)
+
+    def fit(self, x):
+        """1/(2^b-1), or mean|w| for one bit."""
+        if self.bits == 1:
+            return {"scale": Scale("mean_abs").fit(x, self)}
+        return {"scale": torch.tensor(1.0 / (2**self.bits - 1), device=x.device)}
+
+    def step(self, u, **values):
+        """The nearest odd number."""
+        if self.bits == 1:
+            return torch.copysign(torch.ones((), dtype=u.dtype, device=u.device), u + 0.0)
+        top = 2**self.bits - 1
+        return torch.round((u + top) / 2).clamp_(0, top) * 2 - top
+
+
+@dataclass(frozen=True)
+class DoReFaActivation(Quantizer):
+    """Round(clip(x, 0, 1) (2^b-1)) / (2^b-1). Zhou et al. 2016, arXiv:1606.06160."""
+
+    bits: int = 4  # pyright: ignore[reportIncompatibleMethodOverride]
+    name: ClassVar[str] = "dorefa_activation"
+    formula: ClassVar[str] = "round(clip(x, 0, 1)(2^b-1))/(2^b-1)"
+    source: ClassVar[str] = "Zhou et al. 2016, arXiv:1606.06160"
+
+    def __post_init__(self):
+        if self.bits not in range(1, 9):
+            raise ValueError(f"DoReFaActivation(bits=...) must be 1 to 8, got {self.bits}")
+
+    @property
+    def levels(self):
+        """0 ... 2^b-1; the scale is 1/(2^b-1)."""
+        return tuple(float(k) for k in range(2**self.bits))
+
+    def fit(self, x):
+        """1/(2^b-1), whatever the data."""
+        return {"scale": torch.tensor(1.0 / (2**self.bits - 1), device=x.device)}
+
+    def step(self, u, **values):
+        """Round, then clip."""
+        return torch.round(u).clamp_(0, 2**self.bits - 1)
+
+
+@dataclass(frozen=True)
+class Nonuniform(Quantizer):
+    """Any ascending ``levels``, with ``thresholds`` between them (default: midpoints, the nearest level)."""
+
+    levels: tuple[float, ...] = (-1.5, -0.5, 0.5, 1.5)
+    thresholds: tuple[float, ...] | None = None
+    scale: Scale = field(default=Scale("mse"))
+    name: ClassVar[str] = "nonuniform"
+    formula: ClassVar[str] = "s levels[#{thresholds < x/s}]"
+    source: ClassVar[str] = "Lloyd 1982; Max 1960"
+
+    def __post_init__(self):
+        levels = self.levels
+        if not 2 <= len(levels) <= 256 or any(a >= b for a, b in zip(levels, levels[1:], strict=False)):
+            raise ValueError(f"Nonuniform(levels=...) needs 2 to 256 ascending values, got {levels}")
+        cuts = self.thresholds
+        if cuts is not None and (len(cuts) != len(levels) - 1 or any(a >= b for a, b in zip(cuts, cuts[1:], strict=False))):
+            raise ValueError(f"Nonuniform(thresholds=...) needs {len(levels) - 1} ascending values, got {cuts}")
+
+    def step(self, u: Tensor, **values: Tensor) -> Tensor:
+        """The level of the interval that u lies in."""
+        cuts = self.thresholds or tuple((a + b) / 2 for a, b in zip(self.levels, self.levels[1:], strict=False))
+        levels = torch.tensor(self.levels, dtype=u.dtype, device=u.device)
+        return levels[torch.bucketize(u, torch.tensor(cuts, dtype=u.dtype, device=u.device))]
+
+
+def _rounded(u: Tensor, rounding: str) -> Tensor:
+    if rounding == "nearest":
+        return torch.round(u)
+    if rounding == "ceil":
+        return torch.ceil(u)
+    if rounding == "floor":
+        return torch.floor(u)
+    return torch.floor(u + torch.rand_like(u))

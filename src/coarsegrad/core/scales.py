@@ -1,0 +1,189 @@
+"""Scales: how far apart the levels stand. Shape [] per tensor, or 1 on every axis but ``axis``, or one per group."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+STATISTICS = ("one", "mean_abs", "max_abs", "mse", "percentile", "half_gaussian")
+_SAMPLE = 2**18
+
+
+class Steps(Protocol):
+    """What a scale is fitted for: levels, and the step function onto them."""
+
+    @property
+    def levels(self) -> Sequence[float]:
+        """Ascending, in units of the scale."""
+        ...
+
+    def step(self, u: Tensor) -> Tensor:
+        """The level of u."""
+        ...
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A rule for the scale of a quantizer.
+
+    ``statistic``: ``one``; ``mean_abs`` (binary, ternary: mean|x|, XNOR-Net, arXiv:1603.05279; more levels:
+    2 mean|x| / sqrt(top), LSQ's start, arXiv:1902.08153); ``max_abs`` (largest |x| on the top level);
+    ``percentile`` (that percentile of |x| on the top level); ``mse`` (least squares over the data);
+    ``half_gaussian`` (the Lloyd step of a half-Gaussian, whatever the data; Yin et al. 2019, arXiv:1903.05662).
+
+    ``axis``: one scale per index of that axis. ``group``: one scale per run of that many values behind axis 0.
+    ``learned``: starts at the statistic and is trained. ``live``: taken anew at every call (a constant for
+    the gradient), as weight statistics in XNOR-Net, TWN and BitNet are.
+
+    >>> from coarsegrad.core.quantizers import Binary
+    >>> Scale("mean_abs", axis=0).fit(torch.tensor([[1.0, -3.0], [0.5, 0.5]]), Binary())
+    tensor([[2.0000],
+            [0.5000]])
+    """
+
+    statistic: str = "mse"
+    axis: int | None = None
+    group: int | None = None
+    learned: bool = False
+    live: bool = False
+    percentile: float = 99.9
+    name: ClassVar[str] = "scale"
+
+    def __post_init__(self):
+        if self.statistic not in STATISTICS:
+            raise ValueError(f"Scale(statistic={self.statistic!r}) is unknown; known: {', '.join(STATISTICS)}")
+        if self.learned and self.live:
+            raise ValueError("Scale(learned=True, live=True): a scale is trained or taken anew at every call, not both")
+        if self.group is not None and (self.group < 1 or self.axis not in (None, 0)):
+            raise ValueError(f"Scale(group={self.group}, axis={self.axis}): a group is at least 1 and lies behind axis 0")
+        if not 0 < self.percentile <= 100:
+            raise ValueError(f"Scale(percentile=...) must lie in (0, 100], got {self.percentile}")
+
+    def view(self, x: Tensor) -> Tensor:
+        """X as the scale sees it: ``[first, groups, group]`` for groups, else x itself."""
+        if self.group is None:
+            return x
+        if x.dim() < 1 or (x.numel() // x.shape[0]) % self.group:
+            raise ValueError(f"Scale(group={self.group}) does not divide the rows of a tensor of shape {tuple(x.shape)}")
+        return x.reshape(x.shape[0], -1, self.group)
+
+    def fit(self, x: Tensor, quantizer: Steps) -> Tensor:
+        """The statistic of x for these levels: positive, detached, in float32 or wider."""
+        v = self.view(x.detach())
+        v = v.float() if v.dtype in (torch.float16, torch.bfloat16) else v
+        if v.numel() == 0:
+            raise ValueError("cannot fit a scale to an empty tensor")
+        top = max(abs(level) for level in quantizer.levels)
+        dims = self._reduced(v)
+        if self.statistic == "one":
+            scale = torch.ones_like(_mean(v, dims))
+        elif self.statistic == "half_gaussian":
+            scale = torch.full_like(_mean(v, dims), half_gaussian_step(len(quantizer.levels) - 1))
+        elif self.statistic == "mean_abs":
+            factor = 1.0 if len(quantizer.levels) <= 3 else 2 / math.sqrt(max(quantizer.levels[-1], 1.0))
+            scale = _mean(v.abs(), dims) * factor
+        elif self.statistic == "max_abs":
+            scale = _max(v.abs(), dims) / top
+        elif self.statistic == "percentile":
+            scale = _percentile(v.abs(), dims, self.percentile) / top
+        else:
+            scale = _least_squares(v, dims, quantizer, top)
+        if not torch.isfinite(scale).all():
+            raise ValueError(f"cannot fit a scale ({self.statistic}): the tensor holds values that are not finite")
+        tiny = torch.finfo(scale.dtype).tiny ** 0.5
+        return torch.where(scale > tiny, scale, torch.ones_like(scale))  # an all-zero slice quantizes to itself
+
+    def _reduced(self, v: Tensor) -> tuple[int, ...] | None:
+        if self.group is not None:
+            return (2,)
+        if self.axis is None:
+            return None
+        if not -v.dim() <= self.axis < v.dim():
+            raise ValueError(f"Scale(axis={self.axis}) does not exist in a tensor of shape {tuple(v.shape)}")
+        return tuple(d for d in range(v.dim()) if d != self.axis % v.dim())
+
+
+def positive(scale: Tensor) -> Tensor:
+    """The scale that is used for a trained one: its absolute value, kept above zero. It can never turn negative."""
+    return scale.abs().clamp(min=1e-8)
+
+
+def half_gaussian_step(top: int, *, tolerance: float = 1e-12) -> float:
+    """The step s that minimizes E(x - s clip(round(x/s), 0, top))^2 for x = |N(0, 1)|, by Lloyd's iteration.
+
+    Yin et al. 2019, arXiv:1903.05662, section 4 (their simulated values: 1.2221, 0.6511, 0.1946 for 1, 2, 4 bits).
+
+    >>> [round(half_gaussian_step(2**bits - 1), 4) for bits in (1, 2, 3, 4)]
+    [1.224, 0.6508, 0.3534, 0.1932]
+    """
+    if top < 1:
+        raise ValueError(f"half_gaussian_step(top) needs at least one level above zero, got top={top}")
+
+    def density(x):
+        return math.exp(-x * x / 2) / math.sqrt(2 * math.pi)
+
+    def tail(x):
+        return math.erfc(x / math.sqrt(2)) / 2
+
+    step = 3.0 / top if top > 1 else 1.2
+    for _ in range(10_000):
+        above, below = 0.0, 0.0
+        for k in range(1, top + 1):
+            left, right = (k - 0.5) * step, (k + 0.5) * step if k < top else math.inf
+            mass = tail(left) - (tail(right) if k < top else 0.0)
+            moment = density(left) - (density(right) if k < top else 0.0)
+            above, below = above + k * moment, below + k * k * mass
+        step, previous = above / below, step
+        if abs(step - previous) <= tolerance * step:
+            return step
+    return step
+
+
+def _mean(v, dims):
+    return v.mean() if dims is None else v.mean(dims, keepdim=True)
+
+
+def _max(v, dims):
+    return v.max() if dims is None else v.amax(dims, keepdim=True)
+
+
+def _percentile(v, dims, percent):
+    if dims is None:
+        return torch.quantile(_thin(v), percent / 100)
+    kept = [d for d in range(v.dim()) if d not in dims]
+    rows = v.permute(*kept, *dims).flatten(len(kept))
+    return torch.quantile(rows, percent / 100, dim=-1).reshape([1 if d in dims else v.shape[d] for d in range(v.dim())])
+
+
+def _thin(v):
+    flat = v.flatten()
+    return flat if flat.numel() <= _SAMPLE else flat[:: -(-flat.numel() // _SAMPLE)]
+
+
+def _least_squares(v, dims, quantizer, top):
+    """The best of a geometric grid of scales, then Lloyd's alternation (best scale for these codes, codes for this scale)."""
+    if dims is None:
+        v = _thin(v)
+
+    def total(t):
+        return t.sum() if dims is None else t.sum(dims, keepdim=True)
+
+    def better(scale, best, best_error):
+        error = total((quantizer.step(v / scale) * scale - v).square())
+        take = error < best_error
+        return torch.where(take, scale, best), torch.where(take, error, best_error)
+
+    largest = _max(v.abs(), dims)
+    unit = torch.where(largest > 0, largest, torch.ones_like(largest)) / top
+    best, error = unit, torch.full_like(unit, math.inf)
+    for ratio in torch.logspace(-1.6, 0.1, 60, dtype=torch.float64).tolist():
+        best, error = better(unit * ratio, best, error)
+    for _ in range(12):
+        q = quantizer.step(v / best)
+        power = total(q.square())
+        polished = torch.where(power > 0, total(v * q) / power.clamp(min=1e-30), best)
+        best, error = better(torch.where(polished > 0, polished, best), best, error)
+    return best

@@ -1,0 +1,21 @@
+"""Optimizers for quantized training: any torch optimizer with a map on its latents, Bop, ergodic averages.
+
+>>> sorted(RULES)
+['binary_relax', 'blend', 'clip', 'dampen', 'freeze', 'parq', 'prox_quant']
+"""
+
+from coarsegrad.optim.bop import Bop, Together
+from coarsegrad.optim.ergodic import Ergodic
+from coarsegrad.optim.latent import Latent
+from coarsegrad.optim.oscillation import Dampen, Freeze
+from coarsegrad.optim.rules import PARQ, BinaryRelax, Blend, Clip, ProxQuant, Rule
+
+__all__ = [
+    "Latent", "Rule", "Clip", "Blend", "BinaryRelax", "ProxQuant", "PARQ", "Dampen", "Freeze", "RULES",
+    "Bop", "Together",
+    "Ergodic",
+]  # fmt: skip
+
+RULES: dict[str, type[Rule]] = {
+    rule.name: rule for rule in (Clip, Blend, BinaryRelax, ProxQuant, PARQ, Dampen, Freeze)
+}

@@ -1,0 +1,394 @@
+"""From published files to tensors: found in a folder or downloaded whole, checked, and never unpickled.
+
+A published data set is a :class:`Canonical`: what to download, and what must lie in the files once unpacked.
+The check is the SHA256 of the *unpacked* content, so a folder may hold the files packed or unpacked. Whatever
+is wrong with a file is one ``ValueError``, ``FileNotFoundError`` or ``OSError`` that names it and the mend.
+"""
+
+import contextlib
+import errno
+import gzip
+import hashlib
+import tarfile
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".webp")
+GREY, COLOUR = ("1", "L", "LA"), ("P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
+
+
+@contextlib.contextmanager
+def extra():
+    """Where a heavy library is imported: its absence becomes an ``ImportError`` that says what to install."""
+    try:
+        yield
+    except ImportError as error:
+        raise ImportError(
+            f'{error.name} is missing: pip install "coarsegrad[train]"', name=error.name
+        ) from error
+
+
+@dataclass(frozen=True)
+class Canonical:
+    """A data set as its authors publish it.
+
+    ``urls`` mirror each other. ``downloads`` maps a file there to its SHA256, ``contents`` an unpacked file
+    to the SHA256 of its bytes; a difference in a ``lenient`` one is a warning. ``inside`` is the folder they
+    may lie in, one level down. ``mean`` and ``std`` are published, per channel of an image divided by 255.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    urls: tuple[str, ...]
+    downloads: dict[str, str] = field(hash=False)
+    contents: dict[str, str] = field(hash=False)
+    parse: Callable[[dict[str, bytes]], tuple]
+    inside: str = "."
+    lenient: tuple[str, ...] = ()
+
+    def read(self, folder=None, *, download=True):
+        """Images and labels for training, and for testing: ``((x, y), (x, y))``, uint8 and int64.
+
+        Without ``folder`` the files come from the cache, ``pooch.os_cache("coarsegrad")``, and first from the
+        network where ``download`` allows it.
+
+        Raises:
+            FileNotFoundError: a file is neither there nor to be downloaded.
+            ValueError: a file is damaged or not the published one.
+            OSError: the network or the disk gave out; no half-written file stays behind.
+        """
+        if folder is None:
+            with extra():
+                import pooch
+            folder = Path(pooch.os_cache("coarsegrad")) / self.name
+            if download:
+                self.download(folder)
+        return self.parse(self.unpacked(Path(folder).expanduser()))
+
+    def download(self, cache):
+        """Fill the folder ``cache`` from the first mirror that has the published files, each written whole.
+
+        A file that is there and right is not fetched again.
+        """
+        with extra():
+            import pooch
+        logger = pooch.get_logger()
+        level = logger.level
+        logger.setLevel("ERROR")
+        try:
+            for name, sha256 in self.downloads.items():
+                self._download(name, f"sha256:{sha256}", cache, pooch.retrieve)
+        finally:
+            logger.setLevel(level)
+
+    def _download(self, name, known_hash, cache, retrieve):
+        for url in self.urls:
+            try:
+                return retrieve(url + name, known_hash=known_hash, fname=name, path=cache)
+            except (ValueError, OSError) as error:
+                reason = error
+                if isinstance(error, OSError) and error.errno in FULL:
+                    break
+        message = (
+            f"cannot get {url}{name} into {cache} ({reason}): try again with network and free disk, "
+            f"or give folder= with {', '.join(self.contents)}"
+        )
+        if isinstance(reason, ValueError):
+            raise ValueError(message) from reason
+        raise OSError(*filter(None, [reason.errno]), message) from reason
+
+    def unpacked(self, folder):
+        """The bytes of every file in ``folder``, by name, as published; from their archive if it is there."""
+        archives = [folder / name for name in self.downloads if name.endswith(".tar.gz")]
+        found = {name: self._find(name, folder) for name in self.contents}
+        if not any(found.values()) and archives and archives[0].is_file():
+            inside = read_tar(archives[0], [f"{self.inside}/{name}" for name in found])
+            found = dict.fromkeys(found, archives[0])
+            content = dict(zip(found, inside, strict=True))
+        else:
+            missing = [name for name, path in found.items() if path is None]
+            if missing:
+                raise FileNotFoundError(
+                    f"no {', '.join(missing)} of {self.name} in {folder}: put them there, plain or .gz, "
+                    "or load without folder= and with download=True"
+                )
+            content = {name: read_bytes(path) for name, path in found.items()}
+        for name, path in found.items():
+            self._check(name, path, content[name])
+        return content
+
+    def _find(self, name, folder):
+        dotted = name.replace("-idx", ".idx")
+        spellings = (name, f"{name}.gz", dotted, f"{dotted}.gz")
+        places = (at / spelling for at in (folder, folder / self.inside) for spelling in spellings)
+        return next((place for place in places if place.is_file()), None)
+
+    def _check(self, name, path, content):
+        digest = hashlib.sha256(content).hexdigest()
+        if digest == self.contents[name]:
+            return
+        differs = f"{path} is not the published {name} of {self.name} (its content has SHA256 {digest})"
+        if name not in self.lenient:
+            mend = "delete it and fetch it again; images of your own load as npz:PATH or imagefolder:PATH"
+            raise ValueError(f"{differs}: {mend}")
+        warnings.warn(f"{differs}: accuracies may not compare with published ones", stacklevel=2)
+
+
+def read_bytes(path):
+    """The bytes of a file, unpacked where its name ends in ``.gz``."""
+    path = Path(path)
+    try:
+        return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(
+            f"{path} is truncated or no gzip file ({error}): delete it and fetch it again"
+        ) from error
+
+
+def read_tar(path, members):
+    """The bytes of each of ``members`` of a ``.tar.gz`` file; nothing is written."""
+    try:
+        with tarfile.open(path) as tar:
+            found = {member.name: tar.extractfile(member).read() for member in tar if member.name in members}
+            return [found[name] for name in members]
+    except (tarfile.TarError, EOFError, KeyError, AttributeError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{path} is damaged ({error}): delete it and fetch it again") from error
+
+
+def read_idx(content, path, *, dims):
+    """The array in an IDX file of unsigned bytes: uint8 with ``dims`` axes. LeCun, yann.lecun.com/exdb/mnist.
+
+    ``path`` is the name that errors give.
+
+    >>> read_idx(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1]), "labels", dims=1)
+    tensor([7, 2, 1], dtype=torch.uint8)
+    """
+    start = 4 + 4 * dims
+    if len(content) < start or content[:4] != bytes([0, 0, 8, dims]):
+        raise ValueError(
+            f"{path} is no IDX file of bytes with {dims} axes: it starts with 0x{content[:4].hex()}, "
+            f"not 0x000008{dims:02x}; fetch it again"
+        )
+    shape = [int.from_bytes(content[i : i + 4], "big") for i in range(4, start, 4)]
+    return _bytes(content, path, start, shape)
+
+
+def read_cifar(content, path):
+    """Images and labels of a CIFAR-10 binary batch: uint8 ``[10000, 3, 32, 32]`` and int64 ``[10000]``.
+
+    A row is one label byte, then 1024 red, 1024 green and 1024 blue ones. Krizhevsky 2009, "Learning multiple
+    layers of features from tiny images". ``path`` is the name that errors give.
+    """
+    rows = _bytes(content, path, 0, [10_000, 3073])
+    labels = rows[:, 0].long()
+    if labels.max() > 9:
+        raise ValueError(f"{path} has a label {int(labels.max())} outside 0..9: fetch it again")
+    return rows[:, 1:].reshape(-1, 3, 32, 32), labels
+
+
+def _idx_pairs(content):
+    images, labels = (
+        [read_idx(found, name, dims=dims) for name, found in content.items() if f"idx{dims}" in name]
+        for dims in (3, 1)
+    )
+    return tuple((x[:, None], y.long()) for x, y in zip(images, labels, strict=True))
+
+
+def _cifar_pairs(content):
+    *batches, test = (read_cifar(found, name) for name, found in content.items())
+    return tuple(torch.cat(parts) for parts in zip(*batches, strict=True)), test
+
+
+def _bytes(content, path, start, shape):
+    size = start + torch.Size(shape).numel()
+    if len(content) != size:
+        raise ValueError(f"{path} is truncated or too long: {len(content)} of {size} bytes; fetch it again")
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=start).reshape(shape)
+
+
+def read_npz(path):
+    """Pairs ``(x_train, y_train)`` and ``(x_test, y_test)`` of an ``.npz`` file, and its classes' names.
+
+    Images become uint8 or float32, with a channel axis; labels int64. Nothing is unpickled.
+    """
+    path = Path(path).expanduser()
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            missing = [key for key in ("x_train", "y_train", "x_test", "y_test") if key not in file]
+            if missing:
+                raise KeyError(f"no {', '.join(missing)}, only {', '.join(file) or 'nothing'}")
+            arrays = {key: file[key] for key in file}
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no file {path}: give the path of an .npz file") from None
+    except (ValueError, KeyError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        mend = (
+            "write arrays of numbers by numpy.savez(path, x_train=..., y_train=..., x_test=..., y_test=...)"
+        )
+        raise ValueError(f"{path} cannot be read ({error}): {mend}") from error
+    keys = (("x_train", "y_train"), ("x_test", "y_test"))
+    train, test = ((_numbers(path, x, arrays[x]), _labels(path, y, arrays[y])) for x, y in keys)
+    last = max((int(y.max()) for _, y in (train, test) if len(y)), default=0)
+    return train, test, tuple(str(name) for name in arrays.get("classes", range(last + 1)))
+
+
+def _numbers(path, key, x):
+    if x.dtype != np.uint8 and x.dtype.kind != "f":
+        raise ValueError(f"{path}: {key} is {x.dtype}: save it as uint8 in 0..255 or as float32")
+    if x.ndim == 4 and x.shape[3] in (1, 3) and x.shape[1] not in (1, 3):
+        raise ValueError(f"{path}: {key} {list(x.shape)} has channels last: transpose it by (0, 3, 1, 2)")
+    x = x if x.dtype == np.uint8 else x.astype(np.float32)
+    return torch.tensor(x[:, None] if x.ndim == 3 else x)
+
+
+def _labels(path, key, y):
+    if y.dtype.kind not in "ui" or y.ndim != 1:
+        raise ValueError(f"{path}: {key} is {y.dtype} {list(y.shape)}: save whole numbers, one an image")
+    return torch.tensor(y.astype(np.int64))
+
+
+def read_image_folder(folder, size=None):
+    """Images with labels of ``train/<class>/*.png``, those of ``test``, and the names of the classes.
+
+    If all images are grey they have one channel, else all become RGB; an alpha channel is dropped. ``size``
+    (pixels) makes every image ``size x size``, bilinear; without it all must have one size.
+    """
+    with extra():
+        import PIL.Image
+    folder = Path(folder).expanduser()
+    named = {p: _class_folders(folder / p) for p in ("train", "test")}
+    classes = tuple(named["train"])
+    new = [name for name in named["test"] if name not in classes]
+    if new:
+        raise ValueError(
+            f"{folder}/test has classes that train lacks: {', '.join(new)}; rename or remove them"
+        )
+    pixels, labels, first = {"train": [], "test": []}, {"train": [], "test": []}, None
+    for part, name, path in ((part, *row) for part, found in named.items() for row in _rows(found)):
+        image = _read_image(path, size, PIL.Image)
+        first = first or (path, image.shape[:2])
+        if image.shape[:2] != first[1]:
+            sizes = f"{path} has {image.shape[:2]} pixels, {first[0]} has {first[1]}"
+            raise ValueError(f"{sizes}: give size=, as in imagefolder(folder='{folder}',size=32)")
+        pixels[part].append(image)
+        labels[part].append(classes.index(name))
+    grey = all(image.ndim == 2 for found in pixels.values() for image in found)
+    train, test = ((_stacked(pixels[part], grey), torch.tensor(labels[part])) for part in named)
+    return train, test, classes
+
+
+def _rows(found):
+    return ((name, path) for name, paths in found.items() for path in paths)
+
+
+def _stacked(images, grey):
+    if grey:
+        return torch.from_numpy(np.stack(images)[:, None])
+    colour = [image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2) for image in images]
+    return torch.from_numpy(np.ascontiguousarray(np.stack(colour).transpose(0, 3, 1, 2)))
+
+
+def _class_folders(folder):
+    """The image files of every class in ``folder``: name -> paths, both sorted."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no folder {folder}: put images into {folder}/<class>/*.png")
+    inside = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    found = {
+        at.name: sorted(p for p in at.iterdir() if p.suffix.lower() in IMAGES and not p.name.startswith("."))
+        for at in inside
+    }
+    empty = [name for name, paths in found.items() if not paths]
+    if empty or not found:
+        raise FileNotFoundError(f"no images in {folder}/{(*empty, '<class>')[0]}: put *.png files there")
+    return found
+
+
+def _read_image(path, size, library):
+    """The pixels of one file: uint8 ``[H, W]`` where it is grey, else ``[H, W, 3]``."""
+    try:
+        with library.open(path) as image:
+            if image.mode not in GREY + COLOUR:
+                raise ValueError(f"its pixels are {image.mode}, not 8 bits a channel")
+            image = image.convert("L" if image.mode in GREY else "RGB")
+    except (OSError, ValueError, SyntaxError, library.DecompressionBombError) as error:
+        raise ValueError(
+            f"{path} is no image that can be read ({error}): save it again as 8-bit PNG"
+        ) from error
+    if size is not None:
+        image = image.resize((size, size), library.Resampling.BILINEAR)
+    return np.asarray(image)
+
+
+MNIST = Canonical(
+    name="mnist",
+    classes=tuple("0123456789"),
+    mean=(0.1307,),
+    std=(0.3081,),
+    parse=_idx_pairs,
+    urls=(
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    ),
+    downloads={
+        "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+        "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+        "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+        "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+    },
+    contents={
+        "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    },
+)
+
+FASHION_MNIST = Canonical(
+    name="fashion-mnist",
+    classes=("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot"),
+    mean=(0.2860,),
+    std=(0.3530,),
+    parse=_idx_pairs,
+    urls=("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
+    downloads={
+        "train-images-idx3-ubyte.gz": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        "train-labels-idx1-ubyte.gz": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+        "t10k-images-idx3-ubyte.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+    },
+    contents={
+        "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    },
+)
+
+CIFAR10 = Canonical(
+    name="cifar-10",
+    classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    mean=(0.4914, 0.4822, 0.4465),
+    std=(0.2470, 0.2435, 0.2616),
+    parse=_cifar_pairs,
+    urls=("https://www.cs.toronto.edu/~kriz/",),
+    downloads={"cifar-10-binary.tar.gz": "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"},
+    contents={
+        "data_batch_1.bin": "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
+        "data_batch_2.bin": "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
+        "data_batch_3.bin": "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67",
+        "data_batch_4.bin": "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48",
+        "data_batch_5.bin": "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
+        "test_batch.bin": "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
+    },
+    inside="cifar-10-batches-bin",
+    lenient=("test_batch.bin",),  # lossy copies of a few test images are in circulation
+)
