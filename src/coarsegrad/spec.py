@@ -9,6 +9,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,8 +25,10 @@ def write(thing: Any) -> str:
         raise TypeError(f"only a dataclass has a written form, got {type(thing).__name__}")
     parts = []
     for field in dataclasses.fields(thing):
-        value = getattr(thing, field.name)
-        if not _same(value, _default(field)):
+        value, default = getattr(thing, field.name), _default(field)
+        if type(value) is int and type(default) is float:
+            value = float(value)  # equal things have one written form
+        if not _same(value, default):
             parts.append(f"{field.name}={_value(value)}")
     return f"{_name(type(thing))}({','.join(parts)})" if parts else _name(type(thing))
 
@@ -44,7 +47,7 @@ def read(text: str, *catalogues: Mapping[str, type]) -> Any:
         known.update(catalogue)
     try:
         node = ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise ValueError(f"cannot read {text!r}; write it as name or name(key=value, ...)") from None
     if not isinstance(node, ast.Name | ast.Call):
         raise ValueError(f"cannot read {text!r}; write it as name or name(key=value, ...)")
@@ -53,6 +56,8 @@ def read(text: str, *catalogues: Mapping[str, type]) -> Any:
 
 def content_id(thing: Any) -> str:
     """16 hexadecimal digits that depend on every field, defaults included; also for plain values and dicts.
+
+    Equal things have equal ids: 3 and 3.0 are one number, a list and a tuple one sequence.
 
     >>> content_id({"a": 1, "b": (2, 3)}) == content_id({"b": [2, 3], "a": 1})
     True
@@ -82,7 +87,9 @@ def _value(value: Any) -> str:
         inside = ",".join(_value(item) for item in value)
         return f"({inside},)" if len(value) == 1 else f"({inside})"
     if hasattr(value, "item"):  # a tensor or NumPy scalar
-        return repr(value.item())
+        value = value.item()
+    if isinstance(value, float) and math.isinf(value):
+        return "1e999" if value > 0 else "-1e999"  # a number that Python reads as infinity, not a name
     return repr(value)
 
 
@@ -94,10 +101,12 @@ def _plain(thing: Any) -> Any:
         return {str(key): _plain(value) for key, value in thing.items()}
     if isinstance(thing, tuple | list):
         return [_plain(item) for item in thing]
+    if hasattr(thing, "item"):
+        thing = thing.item()
+    if isinstance(thing, float) and thing.is_integer():
+        return int(thing)
     if thing is None or isinstance(thing, bool | int | float | str):
         return thing
-    if hasattr(thing, "item"):
-        return thing.item()
     raise TypeError(f"{type(thing).__name__} has no content id; use numbers, text, tuples or dataclasses")
 
 
@@ -107,13 +116,16 @@ def _build(node: ast.expr, known: Mapping[str, type], text: str) -> Any:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         if node.args or any(keyword.arg is None for keyword in node.keywords):
             raise ValueError(f"in {text!r}: give every value its name, as in {node.func.id}(key=value)")
+        keys = [keyword.arg for keyword in node.keywords]
+        if len(set(keys)) < len(keys):
+            raise ValueError(f"in {text!r}: {node.func.id} is given one field twice")
         values = {str(k.arg): _build(k.value, known, text) for k in node.keywords}
         return _make(node.func.id, values, known, text)
     if isinstance(node, ast.Tuple | ast.List):
         return tuple(_build(item, known, text) for item in node.elts)
     try:
         return ast.literal_eval(node)
-    except ValueError:
+    except (ValueError, TypeError, RecursionError, MemoryError):
         raise ValueError(f"in {text!r}: {ast.unparse(node)!r} is not a number, text, tuple or name") from None
 
 
@@ -128,7 +140,7 @@ def _make(name: str, values: dict[str, Any], known: Mapping[str, type], text: st
             raise ValueError(f"{name} has no field {key!r}; {has}")
     try:
         return cls(**values)
-    except TypeError as error:
+    except (TypeError, AttributeError) as error:
         raise ValueError(f"cannot make {name} from {text!r}: {error}") from None
 
 

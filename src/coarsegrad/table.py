@@ -113,7 +113,7 @@ class Table:
         return [row for row in rows if all(k in row and _same(row[k], v) for k, v in equals.items())]
 
     def tasks(self) -> list[dict]:
-        """One dict per task in the order of appending: ``task_id``, ``kind``, ``rows`` (how many), ``meta``."""
+        """One dict per task, in order of appending: ``task_id``, ``kind``, ``rows`` (how many), ``meta``."""
         found = self._select(
             "SELECT id, kind, (SELECT count(*) FROM cells WHERE task = number), meta FROM tasks"
             " ORDER BY number"

@@ -7,9 +7,11 @@ from typing import ClassVar
 import torch
 
 from coarsegrad.core import quantizers
-from coarsegrad.core.quantizer import Quantizer
-from coarsegrad.core.quantizers import Uniform
-from coarsegrad.core.scales import Scale, positive
+from coarsegrad.core.quantizer import Quantizer, check_bits
+from coarsegrad.core.quantizers import Uniform, constant
+from coarsegrad.core.scales import Scale, narrowed, positive
+from coarsegrad.core.ste import through
+from coarsegrad.core.windows import Identity
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,14 @@ class LSQPlus(LSQ):
 
     def fit(self, x):
         """Start at the range: the lowest value on the lowest level, the best of a grid of steps for it."""
-        v = x.detach().float()
+        v = x.detach().to(torch.promote_types(x.dtype, torch.float32))
         if self.scale.axis is not None or self.scale.group is not None:
             raise ValueError("LSQPlus has one step and one offset per tensor; leave axis and group out")
         if v.numel() == 0 or not torch.isfinite(v).all():
             raise ValueError("cannot fit a scale: the tensor is empty or holds values that are not finite")
         flat = v.flatten() if v.numel() <= 2**18 else v.flatten()[:: -(-v.numel() // 2**18)]
+        unit = flat.abs().max().clamp(min=torch.finfo(flat.dtype).tiny)
+        flat = flat / unit  # so that no square leaves the float range
         low, high = flat.min(), flat.max()
         span = torch.where(high > low, high - low, torch.ones_like(high))
         best, error = None, math.inf
@@ -63,7 +67,7 @@ class LSQPlus(LSQ):
                 offset = start - scale * self.levels[0]
                 missed = float((self.step((flat - offset) / scale) * scale + offset - flat).square().mean())
                 if missed < error:
-                    best, error = {"scale": scale, "offset": offset}, missed
+                    best, error = {"scale": scale * unit, "offset": offset * unit}, missed
         assert best is not None
         return best
 
@@ -82,10 +86,9 @@ class PACT(Quantizer):
     source: ClassVar[str] = "Choi et al. 2018, arXiv:1805.06085"
 
     def __post_init__(self):
-        if self.bits not in range(1, 9):
-            raise ValueError(f"PACT(bits=...) must be 1 to 8, got {self.bits}")
-        if self.start is not None and not self.start > 0:
-            raise ValueError(f"PACT(start=...) must be positive, got {self.start}")
+        check_bits(self, 1, 8)
+        if self.start is not None and not 0 < self.start < math.inf:
+            raise ValueError(f"PACT(start=...) must be positive and finite, got {self.start}")
 
     @property
     def levels(self):
@@ -101,7 +104,7 @@ class PACT(Quantizer):
         """The clip at ``start``, or at the least-squares top level of the data."""
         top = 2**self.bits - 1
         if self.start is not None:
-            return {"clip": torch.tensor(float(self.start), device=x.device)}
+            return {"clip": constant(float(self.start), x)}
         return {"clip": Scale("mse").fit(x, self) * top}
 
     def spacing(self, values):
@@ -138,8 +141,9 @@ class StretchedElastic(Quantizer):
     source: ClassVar[str] = "Liu et al. 2025, arXiv:2502.02631"
 
     def __post_init__(self):
-        if self.bits not in range(2, 9) or (self.ternary and self.bits != 2):
-            raise ValueError(f"StretchedElastic(bits=...) must be 2 to 8, ternary only with 2, got {self.bits}")
+        check_bits(self, 2, 8)
+        if self.ternary and self.bits != 2:
+            raise ValueError(f"StretchedElastic(ternary=True) takes 2 bits, got bits={self.bits}")
 
     @property
     def levels(self):
@@ -156,6 +160,11 @@ class StretchedElastic(Quantizer):
             return (-1.5, 0.0, 1.5)
         half = 2.0 ** (self.bits - 1)
         return (-half, *self.levels[1:-1], half)
+
+    def fit(self, x):
+        """The scale; ``max_abs`` puts the largest |x| on the clip, which is the paper's alpha."""
+        clip = self.window[-1] / self.levels[-1] if self.scale.statistic == "max_abs" else 1.0
+        return {"scale": self.scale.fit(x, self) / clip}
 
     def step(self, u, **values):
         """The nearest level."""
@@ -183,8 +192,7 @@ class N2UQ(Quantizer):
     own_surrogate: ClassVar[bool] = True
 
     def __post_init__(self):
-        if self.bits not in range(1, 6):
-            raise ValueError(f"N2UQ(bits=...) must be 1 to 5, got {self.bits}")
+        check_bits(self, 1, 5)
 
     @property
     def levels(self):
@@ -198,9 +206,8 @@ class N2UQ(Quantizer):
 
     def fit(self, x):
         """Even widths: it starts as a uniform quantizer."""
-        top = 2**self.bits - 1
-        uniform = Uniform(bits=self.bits, signed=False, scale=Scale("mse"))
-        return {"scale": uniform.fit(x)["scale"], "widths": torch.ones(top, device=x.device)}
+        scale = self.scale.fit(x, Uniform(bits=self.bits, signed=False))
+        return {"scale": scale, "widths": torch.ones(2**self.bits - 1, dtype=scale.dtype, device=x.device)}
 
     def step(self, u, *, widths, **values):  # pyright: ignore[reportIncompatibleMethodOverride]
         """The number of thresholds below u."""
@@ -208,17 +215,20 @@ class N2UQ(Quantizer):
         return torch.bucketize(u.contiguous(), a.cumsum(0) - a / 2).to(u.dtype)
 
     def __call__(self, x, surrogate=None, *, count=None, **values):
-        """Forward the steps, backward the piecewise linear map: autograd through it, value replaced."""
+        """Forward the steps, backward the piecewise linear map: autograd through it, value replaced.
+
+        ``count`` changes nothing: the paper scales no gradient.
+        """
         if surrogate is not None:
             raise ValueError("N2UQ brings its own estimator (the generalized STE); leave the surrogate out")
         values = values or self.fit(x)
-        scale = self.spacing(values).to(x.dtype)
-        u = x / scale
+        scale = narrowed(self.spacing(values), x.dtype)
+        u = self.scale.view(x) / scale
         a = values["widths"].clamp(min=1e-3).to(x.dtype)
         edges = torch.nn.functional.pad(a.cumsum(0), (1, 0))
         smooth = sum(((u - edges[i]) / a[i]).clamp(0, 1) for i in range(a.numel()))
         hard = self.step(u.detach(), widths=values["widths"])
-        return scale * (smooth + (hard - smooth).detach())
+        return (scale * through(smooth, hard, Identity())).reshape(x.shape)
 
 
 QUANTIZERS: dict[str, type[Quantizer]] = {

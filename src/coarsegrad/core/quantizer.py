@@ -14,7 +14,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from coarsegrad.core.scales import Scale, positive
+from coarsegrad.core import fused
+from coarsegrad.core.scales import Scale, narrowed, positive
 from coarsegrad.core.ste import ScaleRule, through
 from coarsegrad.core.surrogate import Surrogate
 from coarsegrad.core.windows import HardTanh
@@ -46,6 +47,11 @@ class Quantizer:
         return self.levels
 
     @property
+    def even(self) -> tuple[float, float] | None:
+        """(low, high) if ``step`` rounds to the nearest whole number and clips, else None: what the fast path can take."""
+        return None
+
+    @property
     def bits(self) -> int:
         """Bits that a code takes."""
         return max(1, math.ceil(math.log2(len(self.levels))))
@@ -62,7 +68,7 @@ class Quantizer:
 
     def fit(self, x: Tensor) -> dict[str, Tensor]:
         """The values this quantizer needs, fitted to x: at least ``scale``. Raises on empty or non-finite x."""
-        return {"scale": self.scale.fit(x, self)}
+        return {"scale": self.scale.fit(x, self.settled())}
 
     def step(self, u: Tensor, **values: Tensor) -> Tensor:
         """The level of u, both in units of the scale; ``[...]`` -> ``[...]``."""
@@ -97,17 +103,21 @@ class Quantizer:
         offset = values.get("offset")
         if offset is not None:
             v = v - offset.to(v.dtype)
-        scale = self.spacing(values).to(v.dtype)
-        u = v.detach() / scale.detach()
-        y = self.step(u, **{k: t for k, t in values.items() if k not in ("scale", "offset")}) * scale.detach()
-        if torch.is_grad_enabled() and (v.requires_grad or scale.requires_grad or torch.compiler.is_compiling()):
-            factor = 1.0
-            if scale.requires_grad:
-                factor = self.gradient_factor(x.numel() / scale.numel() if count is None else count)
-            y = through(
-                v, y, surrogate, at=u, scale=scale if self.learned else None,
-                scale_rule=self.scale_rule, scale_factor=factor,
-            )  # fmt: skip
+        scale = narrowed(self.spacing(values), v.dtype)
+        factor = 1.0
+        if scale.requires_grad:
+            factor = self.gradient_factor(x.numel() / scale.numel() if count is None else count)
+        if surrogate.passes and self.even and self.scale_rule is None and fused.ready(v, scale):
+            grid = fused.Grid(*self.even, len(self.levels) == 2 and self.even[0] < 0, *surrogate.passes)
+            y = fused.fake_quantize(v, scale, grid, factor)
+        else:
+            u = v.detach() / scale.detach()
+            y = self.step(u, **{k: t for k, t in values.items() if k not in ("scale", "offset")}) * scale.detach()
+            if torch.is_grad_enabled() and (v.requires_grad or scale.requires_grad or torch.compiler.is_compiling()):
+                y = through(
+                    v, y, surrogate, at=u, scale=scale if self.learned else None,
+                    scale_rule=self.scale_rule, scale_factor=factor,
+                )  # fmt: skip
         if offset is not None:
             y = y + offset.to(v.dtype)
         return y.reshape(x.shape) if y.shape != x.shape else y
@@ -128,7 +138,7 @@ class Quantizer:
             v = self.scale.view(self.squash(x))
             if "offset" in values:
                 v = v - values["offset"].to(v.dtype)
-            u = v / self.spacing(values).to(v.dtype)
+            u = v / narrowed(self.spacing(values), v.dtype)
             rest = {k: t for k, t in values.items() if k not in ("scale", "offset")}
             level = self.settled().step(u, **rest).contiguous()
             grid = torch.tensor(self.levels, dtype=level.dtype, device=level.device)
@@ -139,7 +149,10 @@ class Quantizer:
         return self
 
     def dequantize(self, codes: Tensor, **values: Tensor) -> Tensor:
-        """The value of each code: what a call returns, bit for bit, for data that has these codes."""
+        """The value of each code, in the dtype of the scale: what a call returns, bit for bit, for data that has these codes.
+
+        For data of another dtype than the scale's, give the values in the data's dtype.
+        """
         with torch.no_grad():
             scale = self.spacing(values)
             levels = torch.tensor(self.levels, dtype=scale.dtype, device=codes.device)
@@ -147,3 +160,10 @@ class Quantizer:
             if "offset" in values:
                 y = y + values["offset"]
             return y.reshape(codes.shape)
+
+
+def check_bits(thing: Quantizer, low: int, high: int) -> None:
+    """Raise ``ValueError`` unless ``thing.bits`` is a whole number from low to high."""
+    bits = thing.bits
+    if type(bits) is not int or not low <= bits <= high:
+        raise ValueError(f"{type(thing).__name__}(bits=...) must be a whole number from {low} to {high}, got {bits!r}")

@@ -1,12 +1,13 @@
 """Quantizers with fixed or fitted levels, and the catalogue of all of them."""
 
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from coarsegrad.core.quantizer import Quantizer
+from coarsegrad.core.quantizer import Quantizer, check_bits
 from coarsegrad.core.scales import Scale
 
 ROUNDINGS = ("nearest", "floor", "ceil", "stochastic")
@@ -21,6 +22,11 @@ class Binary(Quantizer):
     formula: ClassVar[str] = "s sign(x)"
     source: ClassVar[str] = "Courbariaux & Bengio 2016, arXiv:1602.02830; XNOR-Net, arXiv:1603.05279"
     levels: ClassVar[tuple[float, ...]] = (-1.0, 1.0)
+
+    @property
+    def even(self):
+        """A sign."""
+        return (-1.0, 1.0)
 
     def step(self, u, **values):
         """The sign; adding 0 turns -0 into 0, whose sign is +1."""
@@ -39,7 +45,7 @@ class Ternary(Quantizer):
     levels: ClassVar[tuple[float, ...]] = (-1.0, 0.0, 1.0)
 
     def __post_init__(self):
-        if self.threshold < 0:
+        if not self.threshold >= 0:
             raise ValueError(f"Ternary(threshold=...) must not be negative, got {self.threshold}")
 
     def step(self, u, **values):
@@ -59,18 +65,18 @@ class TWN(Quantizer):
     levels: ClassVar[tuple[float, ...]] = (-1.0, 0.0, 1.0)
 
     def __post_init__(self):
-        if self.factor < 0 or self.scale.statistic != "mean_abs":
+        if not self.factor >= 0 or self.scale.statistic != "mean_abs":
             raise ValueError("TWN needs factor >= 0 and a mean_abs scale: threshold and scale follow from mean|x|")
 
     def fit(self, x):
         """Scale and threshold (in units of the scale)."""
         base = self.scale.fit(x, self) * self.factor
         size = self.scale.view(x.detach()).abs().to(base.dtype)
-        dims = None if base.dim() == 0 else [d for d in range(size.dim()) if base.shape[d] == 1]
         above = (size > base).to(base.dtype)
-        total = (size * above).sum() if dims is None else (size * above).sum(dims, keepdim=True)
-        number = above.sum() if dims is None else above.sum(dims, keepdim=True)
-        scale = torch.where(number > 0, total / number.clamp(min=1), base.clamp(min=1e-8))
+        number = above.sum_to_size(base.shape)
+        share = size / number.clamp(min=1)  # so that no sum leaves the float range
+        scale = torch.where(number > 0, (share * above).sum_to_size(base.shape), base)
+        scale = scale.clamp(min=torch.finfo(scale.dtype).tiny)
         return {"scale": scale, "threshold": base / scale}
 
     def step(self, u, *, threshold, **values):  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -99,8 +105,7 @@ class Uniform(Quantizer):
     source: ClassVar[str] = "Jacob et al. 2018, arXiv:1712.05877"
 
     def __post_init__(self):
-        if self.bits not in range(1, 9):
-            raise ValueError(f"{type(self).__name__}(bits=...) must be 1 to 8, got {self.bits}")
+        check_bits(self, 1, 8)
         if self.rounding not in ROUNDINGS:
             raise ValueError(f"rounding={self.rounding!r} is unknown; known: {', '.join(ROUNDINGS)}")
         if self.zero_point and (self.signed or self.scale.learned):
@@ -126,15 +131,26 @@ class Uniform(Quantizer):
         """The scale; with a zero point, scale and offset from the smallest and the largest value."""
         if not self.zero_point:
             return super().fit(x)
-        v = self.scale.view(x.detach()).float()
-        dims = self.scale._reduced(v)
-        low = (v.min() if dims is None else v.amin(dims, keepdim=True)).clamp(max=0)
-        high = (v.max() if dims is None else v.amax(dims, keepdim=True)).clamp(min=0)
-        if not torch.isfinite(high - low).all():
+        v = self.scale.view(x.detach())
+        v = v.float() if v.dtype in (torch.float16, torch.bfloat16) else v
+        if v.numel() == 0:
+            raise ValueError("cannot fit a scale to an empty tensor")
+        dims = self.scale.reduced(v)
+        low = (v.min() if dims is None else v.amin(dims, keepdim=True) if dims else v).clamp(max=0)
+        high = (v.max() if dims is None else v.amax(dims, keepdim=True) if dims else v).clamp(min=0)
+        if not self.live and not (torch.isfinite(high) & torch.isfinite(low)).all():
             raise ValueError("cannot fit a scale: the tensor holds values that are not finite")
-        scale = (high - low) / self.ends[1]
+        scale = high / self.ends[1] - low / self.ends[1]  # no difference that leaves the float range
         scale = torch.where(scale > 0, scale, torch.ones_like(scale))
         return {"scale": scale, "offset": scale * torch.round(low / scale)}
+
+    @property
+    def even(self):
+        """The ends, where it rounds to the nearest."""
+        if self.rounding != "nearest":
+            return None
+        low, high = self.ends
+        return float(low), float(high)
 
     def step(self, u, **values):
         """Round, then clip."""
@@ -180,8 +196,7 @@ class DoReFaWeight(Quantizer):
     source: ClassVar[str] = "Zhou et al. 2016, arXiv:1606.06160"
 
     def __post_init__(self):
-        if self.bits not in range(1, 9):
-            raise ValueError(f"DoReFaWeight(bits=...) must be 1 to 8, got {self.bits}")
+        check_bits(self, 1, 8)
 
     @property
     def levels(self):
@@ -190,22 +205,27 @@ class DoReFaWeight(Quantizer):
         return tuple(float(2 * k - top) for k in range(top + 1))
 
     @property
+    def window(self):
+        """Half a step outside the outer levels, so that the largest weight, which always lies on one, has a slope."""
+        return self.levels if self.bits == 1 else (self.levels[0] - 1, *self.levels[1:-1], self.levels[-1] + 1)
+
+    @property
     def live(self):
         """One bit takes its mean|w| anew at every call."""
         return self.bits == 1
 
     def squash(self, x):
-        """The tanh, normalized; its largest value counts as a constant (as in the authors' code)."""
+        """The tanh, normalized; its largest value counts as a constant."""
         if self.bits == 1:
             return x
         t = torch.tanh(x)
-        return t / t.detach().abs().max().clamp(min=1e-12)
+        return t / t.detach().abs().max().clamp(min=torch.finfo(t.dtype).tiny)
 
     def fit(self, x):
         """1/(2^b-1), or mean|w| for one bit."""
         if self.bits == 1:
             return {"scale": Scale("mean_abs").fit(x, self)}
-        return {"scale": torch.tensor(1.0 / (2**self.bits - 1), device=x.device)}
+        return {"scale": constant(1.0 / (2**self.bits - 1), x)}
 
     def step(self, u, **values):
         """The nearest odd number."""
@@ -225,8 +245,7 @@ class DoReFaActivation(Quantizer):
     source: ClassVar[str] = "Zhou et al. 2016, arXiv:1606.06160"
 
     def __post_init__(self):
-        if self.bits not in range(1, 9):
-            raise ValueError(f"DoReFaActivation(bits=...) must be 1 to 8, got {self.bits}")
+        check_bits(self, 1, 8)
 
     @property
     def levels(self):
@@ -235,7 +254,7 @@ class DoReFaActivation(Quantizer):
 
     def fit(self, x):
         """1/(2^b-1), whatever the data."""
-        return {"scale": torch.tensor(1.0 / (2**self.bits - 1), device=x.device)}
+        return {"scale": constant(1.0 / (2**self.bits - 1), x)}
 
     def step(self, u, **values):
         """Round, then clip."""
@@ -254,18 +273,21 @@ class Nonuniform(Quantizer):
     source: ClassVar[str] = "Lloyd 1982; Max 1960"
 
     def __post_init__(self):
+        object.__setattr__(self, "levels", tuple(self.levels))
+        if self.thresholds is not None:
+            object.__setattr__(self, "thresholds", tuple(self.thresholds))
         levels = self.levels
-        if not 2 <= len(levels) <= 256 or any(a >= b for a, b in zip(levels, levels[1:], strict=False)):
+        if not 2 <= len(levels) <= 256 or any(not a < b for a, b in pairwise(levels)):
             raise ValueError(f"Nonuniform(levels=...) needs 2 to 256 ascending values, got {levels}")
         cuts = self.thresholds
-        if cuts is not None and (len(cuts) != len(levels) - 1 or any(a >= b for a, b in zip(cuts, cuts[1:], strict=False))):
+        if cuts is not None and (len(cuts) != len(levels) - 1 or any(not a < b for a, b in pairwise(cuts))):
             raise ValueError(f"Nonuniform(thresholds=...) needs {len(levels) - 1} ascending values, got {cuts}")
 
     def step(self, u: Tensor, **values: Tensor) -> Tensor:
         """The level of the interval that u lies in."""
-        cuts = self.thresholds or tuple((a + b) / 2 for a, b in zip(self.levels, self.levels[1:], strict=False))
+        cuts = self.thresholds or tuple((a + b) / 2 for a, b in pairwise(self.levels))
         levels = torch.tensor(self.levels, dtype=u.dtype, device=u.device)
-        return levels[torch.bucketize(u, torch.tensor(cuts, dtype=u.dtype, device=u.device))]
+        return levels[torch.bucketize(u.contiguous(), torch.tensor(cuts, dtype=u.dtype, device=u.device))]
 
 
 def _rounded(u: Tensor, rounding: str) -> Tensor:
@@ -275,4 +297,11 @@ def _rounded(u: Tensor, rounding: str) -> Tensor:
         return torch.ceil(u)
     if rounding == "floor":
         return torch.floor(u)
-    return torch.floor(u + torch.rand_like(u))
+    low = torch.floor(u)  # a whole number stays what it is, as floor(u + chance) would not keep it
+    chance = torch.rand_like(u, dtype=torch.promote_types(u.dtype, torch.float32))
+    return low + (chance < u - low).to(u.dtype)
+
+
+def constant(value: float, x: Tensor) -> Tensor:
+    """A 0-dim tensor on the device of x, in float32 or, where x is wider, in its dtype."""
+    return torch.tensor(value, dtype=torch.promote_types(x.dtype, torch.float32), device=x.device)

@@ -71,32 +71,41 @@ class Scale:
         return x.reshape(x.shape[0], -1, self.group)
 
     def fit(self, x: Tensor, quantizer: Steps) -> Tensor:
-        """The statistic of x for these levels: positive, detached, in float32 or wider."""
+        """The statistic of x for these levels: positive, detached, in float32 or wider.
+
+        Where all of x is zero: 1, or next to nothing where a scale that is not trained has no level zero.
+        """
         v = self.view(x.detach())
         v = v.float() if v.dtype in (torch.float16, torch.bfloat16) else v
         if v.numel() == 0:
             raise ValueError("cannot fit a scale to an empty tensor")
         top = max(abs(level) for level in quantizer.levels)
-        dims = self._reduced(v)
+        dims = self.reduced(v)
         if self.statistic == "one":
             scale = torch.ones_like(_mean(v, dims))
         elif self.statistic == "half_gaussian":
             scale = torch.full_like(_mean(v, dims), half_gaussian_step(len(quantizer.levels) - 1))
         elif self.statistic == "mean_abs":
             factor = 1.0 if len(quantizer.levels) <= 3 else 2 / math.sqrt(max(quantizer.levels[-1], 1.0))
-            scale = _mean(v.abs(), dims) * factor
+            scale = _mean_abs(v, dims) * factor
+            if not self.live and not _all_finite(scale):  # in float32 a sum overflows before its terms do
+                scale = (_mean_abs(v.double(), dims) * factor).to(v.dtype)
         elif self.statistic == "max_abs":
             scale = _max(v.abs(), dims) / top
         elif self.statistic == "percentile":
-            scale = _percentile(v.abs(), dims, self.percentile) / top
+            scale = _percentile(v.abs(), dims, self.percentile)
+            scale = torch.where(scale > 0, scale, _max(v.abs(), dims)) / top
         else:
             scale = _least_squares(v, dims, quantizer, top)
-        if not torch.isfinite(scale).all():
+        fixed = self.statistic in ("one", "half_gaussian")
+        if not self.live and not _all_finite(v if fixed else scale):
             raise ValueError(f"cannot fit a scale ({self.statistic}): the tensor holds values that are not finite")
-        tiny = torch.finfo(scale.dtype).tiny ** 0.5
-        return torch.where(scale > tiny, scale, torch.ones_like(scale))  # an all-zero slice quantizes to itself
+        tiny = torch.finfo(scale.dtype).tiny
+        nothing = 1.0 if self.learned or 0.0 in quantizer.levels else tiny
+        return torch.where(scale > 0, scale.clamp(min=tiny), torch.full_like(scale, nothing))
 
-    def _reduced(self, v: Tensor) -> tuple[int, ...] | None:
+    def reduced(self, v: Tensor) -> tuple[int, ...] | None:
+        """The axes that share one scale in ``view(x)``; None for all of them."""
         if self.group is not None:
             return (2,)
         if self.axis is None:
@@ -109,6 +118,21 @@ class Scale:
 def positive(scale: Tensor) -> Tensor:
     """The scale that is used for a trained one: its absolute value, kept above zero. It can never turn negative."""
     return scale.abs().clamp(min=1e-8)
+
+
+def narrowed(scale: Tensor, dtype: torch.dtype) -> Tensor:
+    """The scale in the dtype of the tensor that it divides; float16, whose range is short, gets no zero."""
+    scale = scale.to(dtype)
+    return scale.clamp(min=torch.finfo(dtype).tiny) if dtype == torch.float16 else scale
+
+
+def _all_finite(v):
+    if torch.compiler.is_compiling():
+        return True
+    try:
+        return bool(torch.isfinite(v).all())
+    except RuntimeError:  # under vmap no value may steer the program
+        return True
 
 
 def half_gaussian_step(top: int, *, tolerance: float = 1e-12) -> float:
@@ -143,18 +167,26 @@ def half_gaussian_step(top: int, *, tolerance: float = 1e-12) -> float:
 
 
 def _mean(v, dims):
-    return v.mean() if dims is None else v.mean(dims, keepdim=True)
+    return v.mean() if dims is None else v.mean(dims, keepdim=True) if dims else v
+
+
+def _mean_abs(v, dims):
+    if dims == ():
+        return v.abs()
+    number = v.numel() if dims is None else math.prod(v.shape[d] for d in dims)
+    return torch.linalg.vector_norm(v, 1, dims, keepdim=dims is not None) / number
 
 
 def _max(v, dims):
-    return v.max() if dims is None else v.amax(dims, keepdim=True)
+    return v.max() if dims is None else v.amax(dims, keepdim=True) if dims else v
 
 
 def _percentile(v, dims, percent):
     if dims is None:
         return torch.quantile(_thin(v), percent / 100)
     kept = [d for d in range(v.dim()) if d not in dims]
-    rows = v.permute(*kept, *dims).flatten(len(kept))
+    rows = v.permute(*kept, *dims).flatten(len(kept)) if dims else v.unsqueeze(-1)
+    rows = rows[..., :: max(1, rows.numel() // 2**24 + 1)]  # torch.quantile takes no more than 2^24 values
     return torch.quantile(rows, percent / 100, dim=-1).reshape([1 if d in dims else v.shape[d] for d in range(v.dim())])
 
 
@@ -167,23 +199,25 @@ def _least_squares(v, dims, quantizer, top):
     """The best of a geometric grid of scales, then Lloyd's alternation (best scale for these codes, codes for this scale)."""
     if dims is None:
         v = _thin(v)
+    largest = _max(v.abs(), dims)
+    unit = torch.where(largest > 0, largest, torch.ones_like(largest))
+    v = v / unit  # so that no square leaves the float range
 
     def total(t):
-        return t.sum() if dims is None else t.sum(dims, keepdim=True)
+        return t.sum() if dims is None else t.sum(dims, keepdim=True) if dims else t
 
     def better(scale, best, best_error):
         error = total((quantizer.step(v / scale) * scale - v).square())
         take = error < best_error
         return torch.where(take, scale, best), torch.where(take, error, best_error)
 
-    largest = _max(v.abs(), dims)
-    unit = torch.where(largest > 0, largest, torch.ones_like(largest)) / top
-    best, error = unit, torch.full_like(unit, math.inf)
+    start = torch.ones_like(largest) / top
+    best, error = start, torch.full_like(start, math.inf)
     for ratio in torch.logspace(-1.6, 0.1, 60, dtype=torch.float64).tolist():
-        best, error = better(unit * ratio, best, error)
+        best, error = better(start * ratio, best, error)
     for _ in range(12):
         q = quantizer.step(v / best)
         power = total(q.square())
         polished = torch.where(power > 0, total(v * q) / power.clamp(min=1e-30), best)
         best, error = better(torch.where(polished > 0, polished, best), best, error)
-    return best
+    return best * unit

@@ -32,6 +32,8 @@ class Surrogate:
     one_sided: ClassVar[bool] = False
     breaks: tuple[float, ...] | None = None
     """Where the slope jumps; None where that is not declared."""
+    passes: tuple[float, float] | None = None
+    """The open interval in which the slope is 1, if it is 0 elsewhere: what the fast path can take; else None."""
 
     def curve(self, x: Tensor) -> Tensor:
         """The function whose slope this is, ``[...]`` -> ``[...]``."""

@@ -1,5 +1,6 @@
 """Surrogates made of straight pieces: the identity, windows, leaks and tails."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -19,6 +20,7 @@ class Identity(Surrogate):
     source: ClassVar[str] = "Bengio et al. 2013, arXiv:1308.3432"
     one_sided: ClassVar[bool] = True
     breaks: ClassVar[tuple[float, ...]] = ()
+    passes: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
 
     def curve(self, x):
         """X itself."""
@@ -46,6 +48,7 @@ class ReLU(Surrogate):
     source: ClassVar[str] = "Yin et al. 2019, arXiv:1903.05662"
     one_sided: ClassVar[bool] = True
     breaks: ClassVar[tuple[float, ...]] = (0.0,)
+    passes: ClassVar[tuple[float, float]] = (0.0, math.inf)
 
     def curve(self, x):
         """Max(x, 0)."""
@@ -82,6 +85,11 @@ class ClippedReLU(Surrogate):
         """Both ends of the window."""
         return (0.0, self.top)
 
+    @property
+    def passes(self) -> tuple[float, float]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The window itself."""
+        return (0.0, self.top)
+
     def curve(self, x):
         """X clipped to [0, top]."""
         return x.clamp(0, self.top)
@@ -116,6 +124,11 @@ class HardTanh(Surrogate):
     @property
     def breaks(self) -> tuple[float, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Both ends of the window."""
+        return (self.low, self.high)
+
+    @property
+    def passes(self) -> tuple[float, float]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The window itself."""
         return (self.low, self.high)
 
     def curve(self, x):
@@ -255,8 +268,10 @@ class MagnitudeAwareSign(Surrogate):
         return (-self.clip, self.clip)
 
     def _magnitude(self, x):
-        size = x.detach().abs()
-        return size.flatten(1).mean(1).reshape(-1, *[1] * (x.dim() - 1)) if x.dim() > 1 else size.mean()
+        size = x.detach().abs().flatten(1) if x.dim() > 1 else x.detach().abs().reshape(1, -1)
+        wide = torch.promote_types(x.dtype, torch.float32)
+        mean = (size.to(wide) / size.shape[1]).sum(1).to(x.dtype)  # no sum that leaves the float range
+        return mean.reshape(-1, *[1] * (x.dim() - 1)) if x.dim() > 1 else mean.reshape(())
 
     def curve(self, x):
         """The clip times the magnitude, which counts as a constant."""

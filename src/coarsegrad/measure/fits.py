@@ -27,7 +27,7 @@ class PowerLaw:
 
 @dataclass(frozen=True)
 class LogisticThreshold:
-    """Success probability ``1 / (1 + exp(-(intercept + slope * log n)))``; n50 and n90 are where it is that."""
+    """Success ``1 / (1 + exp(-(intercept + slope * log n)))``; n50, n90: where it is 1/2, 9/10."""
 
     n50: Interval
     n90: Interval

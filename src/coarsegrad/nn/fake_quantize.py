@@ -1,5 +1,7 @@
 """One quantizer in a network: a quantizer, a surrogate, and the state (scale and the like) that `core` does not hold."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -7,7 +9,7 @@ from coarsegrad.core.learned import LSQPlus
 from coarsegrad.core.quantizer import Quantizer
 from coarsegrad.core.quantizers import Uniform
 from coarsegrad.core.surrogate import Surrogate
-from coarsegrad.core.windows import HardTanh
+from coarsegrad.core.windows import ClippedReLU, HardTanh, ReLU
 
 _SAMPLE = 2**16
 
@@ -63,10 +65,20 @@ class FakeQuantize(nn.Module):
             return x
         if not self._ready:
             self._start(x)
+        return self._quantized(x, self._over)
+
+    def behind_relu(self, x: Tensor) -> Tensor:
+        """``self(relu(x))``, gradient included; in one step where the surrogate is a window and the lowest level is 0."""
+        if self._ready and self._seen is None and self._over is not None and self._over.passes:
+            right = self._over.passes[1]
+            if self.quantizer.levels[0] == 0 and "offset" not in self._names and self._over.passes[0] <= 0:
+                return self._quantized(x, ReLU() if right == math.inf else ClippedReLU(right))
+        return self(torch.relu(x))
+
+    def _quantized(self, x, surrogate):
         values = {} if self.quantizer.live else {name: getattr(self, "raw_" + name) for name in self._names}
-        surrogate = self._over
         if self._scheduled:
-            surrogate = self._over.at(self.progress)  # pyright: ignore
+            surrogate = surrogate.at(self.progress)
         count = None
         if self.role == "activation" and x.dim() > 1:
             count = x.numel() / x.shape[0]

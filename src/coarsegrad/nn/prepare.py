@@ -9,12 +9,10 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from coarsegrad.core.quantizer import Quantizer
-from coarsegrad.core.surrogate import Surrogate
-from coarsegrad.core.windows import ClippedReLU, HardTanh, Identity, ReLU
 from coarsegrad.nn.fake_quantize import FakeQuantize
 from coarsegrad.nn.plan import draft
 from coarsegrad.nn.recipe import Recipe, on_axis
-from coarsegrad.nn.sites import Site, getattr_raw, plain_type, survey
+from coarsegrad.nn.sites import getattr_raw, plain_type, survey
 
 
 def prepare(model: nn.Module, recipe: str | Recipe, example: Any = None) -> nn.Module:
@@ -87,6 +85,14 @@ def set_progress(model: nn.Module, progress: float) -> None:
     for module in model.modules():
         if isinstance(module, FakeQuantize):
             module.set_progress(progress)
+
+
+class ReLUThenQuantize(nn.ReLU):
+    """A ReLU whose output is quantized, in one step where that is exact: neither time nor memory goes to the ReLU."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The quantized ReLU of the input."""
+        return self.output_quantizer.behind_relu(input)  # pyright: ignore
 
 
 class QuantizedWeight(nn.Module):
@@ -183,15 +189,11 @@ def _quantize_relus(new, found, recipe):
         q = FakeQuantize(bits.activation, recipe.activation_surrogate)
         q.place = f"{name}.output_quantizer"
         module.add_module("output_quantizer", q)
-        module.register_forward_hook(_quantize_output)
+        if type(module) is nn.ReLU:
+            module.__class__ = ReLUThenQuantize
+        else:
+            module.register_forward_hook(_quantize_output)
 
 
 def _quantize_output(module, args, output):
     return module.output_quantizer(output)
-
-
-def _site_of(sites: dict[str, Site], name: str) -> Site:
-    return sites[name]
-
-
-_FUSABLE: tuple[type[Surrogate], ...] = (Identity, ReLU, ClippedReLU, HardTanh)

@@ -59,6 +59,9 @@ class Freeze(Rule):
     level after every step, at the quantizer's scale of the moment. One oscillation alone raises the frequency
     to ``momentum``: keep ``threshold`` at two to three times that, or more.
 
+    The level is for good with a quantizer that maps its levels to themselves. DoReFa's tanh does not, nor
+    does a fine grid whose scale is taken anew at every call: there a frozen weight may still move.
+
     The threshold goes from ``initial`` (None: ``threshold``) to ``threshold`` between steps ``start`` and
     ``end`` along half a cosine; before ``start`` frequencies are counted but nothing freezes.
     """

@@ -8,7 +8,7 @@ run sees what it would have seen, and ``world`` processes together see what a si
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -202,7 +202,7 @@ class Dataset:
         return Batches(self.test_images, self.test_labels, batch_size, **order)
 
 
-def _measured(name, train, test, classes):
+def _measured(name, train: fetch.Pair, test: fetch.Pair, classes):
     """A :class:`Dataset` of two ``(images, labels)`` pairs; images by their own mean and std, vectors raw."""
     mean, std = (0.0,), (1.0,)
     if train[0].dim() == 4 and train[0].numel():
@@ -226,9 +226,9 @@ class Digits:
         pixels, target = sklearn.datasets.load_digits(return_X_y=True)
         images = torch.tensor(pixels, dtype=torch.float32).view(-1, 1, 8, 8) / 16
         labels = torch.tensor(target, dtype=torch.int64)
-        place = F.one_hot(labels).cumsum(0).gather(1, labels[:, None])[:, 0]  # 1, 2, ... within the class
-        test = place % 5 == 0
-        return _measured(self.name, *((images[at], labels[at]) for at in (~test, test)), "0123456789")
+        fifth = F.one_hot(labels).cumsum(0).gather(1, labels[:, None])[:, 0] % 5 == 0  # within its class
+        train, test = ((images[at], labels[at]) for at in (~fifth, fifth))
+        return _measured(self.name, train, test, "0123456789")
 
 
 @dataclass(frozen=True)
@@ -396,4 +396,4 @@ def load(name="digits", *, folder=None, download=True):
 
 
 KINDS = (Digits, MNIST, FashionMNIST, CIFAR10, ImageFolder, Npz, Gaussian, Subspaces)
-SOURCES = {kind.name: kind for kind in KINDS}
+SOURCES: dict[str, Any] = {kind.name: kind for kind in KINDS}

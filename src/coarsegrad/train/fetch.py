@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+Pair = tuple[torch.Tensor, torch.Tensor]  # images, labels
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".webp")
 GREY, COLOUR = ("1", "L", "LA"), ("P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 
@@ -56,7 +57,7 @@ class Canonical:
     inside: str = "."
     lenient: tuple[str, ...] = ()
 
-    def read(self, folder=None, *, download=True):
+    def read(self, folder=None, *, download=True) -> tuple[Pair, Pair]:
         """Images and labels for training, and for testing: ``((x, y), (x, y))``, uint8 and int64.
 
         Without ``folder`` the files come from the cache, ``pooch.os_cache("coarsegrad")``, and first from the
@@ -92,6 +93,7 @@ class Canonical:
             logger.setLevel(level)
 
     def _download(self, name, known_hash, cache, retrieve):
+        url, reason = "", FileNotFoundError("it has no address")
         for url in self.urls:
             try:
                 return retrieve(url + name, known_hash=known_hash, fname=name, path=cache)
@@ -159,9 +161,9 @@ def read_tar(path, members):
     """The bytes of each of ``members`` of a ``.tar.gz`` file; nothing is written."""
     try:
         with tarfile.open(path) as tar:
-            found = {member.name: tar.extractfile(member).read() for member in tar if member.name in members}
+            found = {m.name: file.read() for m in tar if m.name in members and (file := tar.extractfile(m))}
             return [found[name] for name in members]
-    except (tarfile.TarError, EOFError, KeyError, AttributeError, gzip.BadGzipFile, zlib.error) as error:
+    except (tarfile.TarError, EOFError, KeyError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path} is damaged ({error}): delete it and fetch it again") from error
 
 
@@ -216,7 +218,7 @@ def _bytes(content, path, start, shape):
     return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=start).reshape(shape)
 
 
-def read_npz(path):
+def read_npz(path) -> tuple[Pair, Pair, tuple[str, ...]]:
     """Pairs ``(x_train, y_train)`` and ``(x_test, y_test)`` of an ``.npz`` file, and its classes' names.
 
     Images become uint8 or float32, with a channel axis; labels int64. Nothing is unpickled.
@@ -256,7 +258,7 @@ def _labels(path, key, y):
     return torch.tensor(y.astype(np.int64))
 
 
-def read_image_folder(folder, size=None):
+def read_image_folder(folder, size=None) -> tuple[Pair, Pair, tuple[str, ...]]:
     """Images with labels of ``train/<class>/*.png``, those of ``test``, and the names of the classes.
 
     If all images are grey they have one channel, else all become RGB; an alpha channel is dropped. ``size``

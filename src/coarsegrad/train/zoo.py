@@ -29,6 +29,7 @@ class Model:
 
     activation: str = "relu"
     affine: bool = True
+    name: ClassVar[str]
     images: ClassVar[bool] = True
     least: ClassVar[int] = 1
 
@@ -45,7 +46,7 @@ class Model:
         in_shape = tuple(in_shape)
         if self.images and (len(in_shape) != 3 or min(in_shape[1:]) < self.least):
             raise ValueError(
-                f"{self.name} takes images (C, H, W) of {self.least}x{self.least} pixels or more, got {in_shape}; "
+                f"{self.name} takes images (C, H, W), {self.least} or more pixels a side, got {in_shape}; "
                 "mlp takes any shape"
             )
         if classes < 2 or min(in_shape) < 1:
@@ -55,6 +56,9 @@ class Model:
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             torch.default_generator.manual_seed(seed)
             return self.layers(in_shape, classes)
+
+    def layers(self, in_shape, classes) -> nn.Module:
+        raise NotImplementedError
 
     def act(self):
         return ACTIVATIONS[self.activation]()
@@ -83,7 +87,7 @@ class MLP(Model):
         widths = self.widths
         if not isinstance(widths, tuple) or not all(isinstance(w, int) and w > 0 for w in widths):
             raise ValueError(
-                f"mlp(widths=...) are whole numbers, 1 or more, as in (256,256), got {self.widths}"
+                f"mlp(widths=...) are whole numbers, 1 or more, as in (256,256) or (64,), got {self.widths}"
             )
 
     def layers(self, in_shape, classes):
@@ -195,7 +199,7 @@ class ResNet20(Model):
             )
 
     def layers(self, in_shape, classes):
-        layers = OrderedDict(
+        layers: OrderedDict[str, nn.Module] = OrderedDict(
             conv1=nn.Conv2d(in_shape[0], 16, 3, padding=1, bias=False), bn1=self.norm(16), act1=self.act()
         )
         widths = (16, 16, 16, 16, 32, 32, 32, 64, 64, 64)

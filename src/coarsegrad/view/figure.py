@@ -1,7 +1,8 @@
 """Figures are data: what is to be seen, in plain numbers. `draw` and `save` turn them into pictures.
 
 Every item takes lists, arrays or CPU tensors and keeps tuples of floats. NaN is a gap. Each item gets the
-next colour; items with the same ``color`` (a number from 0) share one, as a prediction and its observation should.
+next colour; items with the same ``color`` (a number from 0) share one, as a prediction and its observation
+should.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Marks:
-    """Lines across the frame: vertical at ``positions`` on x (quantizer levels), or horizontal: ``axis="y"``."""
+    """Lines across: vertical at ``positions`` on x (quantizer levels), or horizontal, ``axis="y"``."""
 
     positions: Numbers
     label: str = ""

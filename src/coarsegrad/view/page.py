@@ -21,6 +21,7 @@ from .whole import write_whole
 
 NOTE_LABELS = ("theorem", "simulation", "heuristic", "measured", "don't know")
 
+_NUMBER = ' class="number"'
 _FIGURE_WIDTHS = {1: 800, 2: 550, 3: 400, 4: 340}  # about what a full page leaves to each
 
 Cell = int | float | str | bool | None
@@ -39,7 +40,7 @@ class Text:
 
 @dataclass(frozen=True)
 class TableView:
-    """A table; numbers stand to the right. ``best`` maps a column to ``"max"`` or ``"min"``: that is set bold.
+    """A table; numbers stand to the right. ``best`` maps a column to ``"max"`` or ``"min"``, set bold.
 
     ``best`` may be a dict; it is kept as a tuple of pairs. Floats show four digits, and all of them to
     whoever points at one.
@@ -226,7 +227,7 @@ def _table(table: TableView) -> str:
     decimals = [_decimals(row[i] for row in table.rows) for i in range(len(table.columns))]
     best = {table.columns.index(column): _best(table, column, which) for column, which in table.best}
     head = "".join(
-        f'<th scope="col"{" class=number" if right else ""}>{escaped(name)}</th>'
+        f'<th scope="col"{_NUMBER if right else ""}>{escaped(name)}</th>'
         for name, right in zip(table.columns, numeric, strict=True)
     )
     body = []
@@ -236,7 +237,7 @@ def _table(table: TableView) -> str:
             text, attributes = _value(value, decimals[i], in_cell=True)
             if i in best and _number(value) is not None and _number(value) == best[i]:
                 text = f"<strong>{text}</strong>"
-            cells.append(f"<td{' class=number' if numeric[i] else ''}{attributes}>{text}</td>")
+            cells.append(f"<td{_NUMBER if numeric[i] else ''}{attributes}>{text}</td>")
         body.append(f"<tr>{''.join(cells)}</tr>")
     if not body:
         body = [f'<tr><td colspan="{max(len(table.columns), 1)}" class="none">no rows</td></tr>']

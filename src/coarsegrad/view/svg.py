@@ -74,7 +74,7 @@ def shortened(text: str, size: float, room: float) -> str:
     Names of layers and specs often differ only at the end.
 
     >>> shortened("features.12.conv", 10, 60)
-    'feat….conv'
+    'featur….conv'
     """
     if text_width(text, size) <= room:
         return text

@@ -50,20 +50,21 @@ def fit_range(values: Iterable[float], log: bool, zero: bool = False) -> tuple[f
     values = [v for v in values if math.isfinite(v) and abs(v) < 1e300 and (v > 0 or not log)]
     if log:
         low, high = (min(values), max(values)) if values else (0.1, 1.0)
-        low, high = max(low, 1e-290), max(high, 1e-290)
         if not values:
             return low, high
-        air = 10 ** (0.05 * math.log10(high / low)) if high > low else 10**0.5
-        return low / air, high * air
+        low, high = math.log10(max(low, 1e-290)), math.log10(max(high, 1e-290))
+        air = 0.05 * (high - low) if high - low > 1e-9 else 0.5
+        return 10 ** max(low - air, -300), 10 ** min(high + air, 300)
     if zero:
         values.append(0.0)
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
-    if high - low <= 1e-12 * max(abs(low), abs(high)):
-        air = 0.5 * abs(low) if low else 0.5
+    size = max(abs(low), abs(high))
+    if high - low <= max(1e-12 * size, 1e-290):  # one value, to the eye
+        air = 0.5 * size if size > 1e-290 else 0.5
     else:
         air = 0.05 * (high - low)
-    bottom = 0.0 if 0 <= low <= 2 * air or (zero and low == 0) else low - air
-    top = 0.0 if high == 0 and zero else high + air
+    bottom = 0.0 if 0 <= low <= 2 * air else low - air
+    top = 0.0 if zero and high == 0 > low else high + air
     return bottom, top
 
 
@@ -71,7 +72,7 @@ def linear_ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
     """Multiples of 1, 2, 2.5 or 5 times a power of ten.
 
     >>> [text for _, text in linear_ticks(0, 1, 6)]
-    ['0', '0.2', '0.4', '0.6', '0.8', '1']
+    ['0.0', '0.2', '0.4', '0.6', '0.8', '1.0']
     """
     rough = (high - low) / max(most - 1, 1)
     power = 10.0 ** math.floor(math.log10(rough))

@@ -1,0 +1,124 @@
+"""The fast path on a CPU in eager mode: one pass forward, one bit of memory per element, one pass backward.
+
+For evenly spaced levels, a window surrogate (slope 1 inside, 0 outside) and float32. Written with Numba as LLVM
+vector code, so it needs no compiler and runs on any CPU. Same numbers as the pure torch path, bit for bit (the
+gradient of a trained scale: up to the order of its sum). Without Numba, nothing but speed changes.
+"""
+
+import contextlib
+import contextvars
+import functools
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from coarsegrad.core.ste import _Once
+
+_on = contextvars.ContextVar("coarsegrad_fused", default=True)
+_SMALL = 512
+
+
+class Grid(NamedTuple):
+    """Levels low, low + 1, ..., high (or just -1 and 1 for a sign) and the open window in which gradients pass."""
+
+    low: float
+    high: float
+    sign: bool
+    left: float
+    right: float
+
+
+@contextlib.contextmanager
+def off() -> Iterator[None]:
+    """Without the fast path, for comparing the two."""
+    token = _on.set(False)
+    try:
+        yield
+    finally:
+        _on.reset(token)
+
+
+def ready(x: Tensor, scale: Tensor) -> bool:
+    """Whether the fast path can take this tensor and this scale (one, or one per leading index)."""
+    if x.numel() < _SMALL or x.dtype is not torch.float32 or x.device.type != "cpu" or torch.compiler.is_compiling():
+        return False
+    if type(x) not in (Tensor, torch.nn.Parameter) or torch._C._functorch.peek_interpreter_stack() is not None:
+        return False
+    if not x.is_contiguous() or scale.dtype is not torch.float32 or not scale.is_contiguous():
+        return False
+    if scale.numel() != 1 and not _leading(scale, x):
+        return False
+    return _on.get() and _kernels() is not None
+
+
+def fake_quantize(x: Tensor, scale: Tensor, grid: Grid, factor: float) -> Tensor:
+    """The quantized x. Call it only where ``ready`` says so."""
+    if torch.is_grad_enabled() and (x.requires_grad or scale.requires_grad):
+        return _Fused.apply(x, scale, grid, factor)  # pyright: ignore
+    return _forward(x, scale, grid, None)
+
+
+def _leading(scale, x):
+    d = scale.dim()
+    while d and scale.shape[d - 1] == 1:
+        d -= 1
+    return scale.dim() == x.dim() and scale.shape[:d] == x.shape[:d]
+
+
+def _forward(x, scale, grid, mask):
+    y = torch.empty_like(x)
+    rows = scale.numel()
+    _kernels().forward(  # pyright: ignore
+        x.data_ptr(), y.data_ptr(), 0 if mask is None else mask.data_ptr(), scale.data_ptr(), rows, x.numel() // rows, *grid
+    )
+    return y
+
+
+class _Fused(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x, scale, grid, factor):
+        ctx.grid, ctx.factor, ctx.shape = grid, factor, scale.shape
+        rows = scale.numel()
+        if ctx.needs_input_grad[1]:
+            ctx.save_for_backward(x, scale)
+            return _forward(x, scale, grid, None)
+        if grid.left == -float("inf") and grid.right == float("inf"):
+            return _forward(x, scale, grid, None)
+        mask = torch.empty(rows * (-(-(x.numel() // rows) // 16)), dtype=torch.int16)
+        ctx.save_for_backward(mask)
+        return _forward(x, scale, grid, mask)
+
+    @staticmethod
+    def backward(ctx: Any, upstream):  # pyright: ignore
+        saved, scale_gradient = ctx.saved_tensors, None
+        if not saved:
+            gradient = upstream
+        else:
+            upstream = upstream.contiguous()
+            gradient = torch.empty_like(upstream)
+            rows = ctx.shape.numel()
+            where = (upstream.data_ptr(), gradient.data_ptr())
+            if len(saved) == 1:
+                _kernels().backward(*where, saved[0].data_ptr(), rows, upstream.numel() // rows)  # pyright: ignore
+            else:
+                x, scale = saved
+                total = torch.zeros(rows, dtype=torch.float64)
+                _kernels().backward_learned(  # pyright: ignore
+                    *where, x.data_ptr(), scale.data_ptr(), total.data_ptr(), rows, upstream.numel() // rows, *ctx.grid
+                )
+                scale_gradient = total.mul_(ctx.factor).to(scale.dtype).reshape(ctx.shape)
+        if torch.is_grad_enabled():
+            gradient = _Once.apply(gradient)
+        return gradient, scale_gradient, None, None
+
+
+@functools.cache
+def _kernels() -> Any:
+    """The compiled kernels, or None without Numba. Compiled at first use (about a second)."""
+    try:
+        from coarsegrad.core import kernels
+    except ImportError:
+        return None
+    return kernels

@@ -1,0 +1,201 @@
+"""The fast path's inner loops: blocks of 16 floats as LLVM vectors. Addresses are byte addresses of float32 data.
+
+The home of Numba in `core`; imported at the fast path's first use only.
+"""
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+_WIDTH = 16
+_F32, _I32 = ir.FloatType(), ir.IntType(32)
+_VECTOR, _BITS, _MASK = ir.VectorType(_F32, _WIDTH), ir.VectorType(ir.IntType(1), _WIDTH), ir.IntType(_WIDTH)
+_u8, _f4, _f8, _u2, _b1 = types.uint64, types.float32, types.float64, types.uint16, types.boolean
+
+
+def _load(b, address, kind, align=4):
+    value = b.load(b.inttoptr(address, kind.as_pointer()))
+    value.align = align
+    return value
+
+
+def _store(b, value, address, align=4):
+    b.store(value, b.inttoptr(address, value.type.as_pointer())).align = align
+
+
+def _splat(b, x):
+    one = b.insert_element(ir.Constant(_VECTOR, ir.Undefined), x, ir.Constant(_I32, 0))
+    return b.shuffle_vector(one, ir.Constant(_VECTOR, ir.Undefined), ir.Constant(ir.VectorType(_I32, _WIDTH), [0] * _WIDTH))
+
+
+def _level(b, u, low, high, sign):
+    """The level of u: clip(round to even(u)), or the sign with sign(0) = +1."""
+    rint = cgutils.get_or_insert_function(b.module, ir.FunctionType(_VECTOR, [_VECTOR]), "llvm.rint.v16f32")
+    q = b.call(rint, [u])
+    q = b.select(b.fcmp_ordered("<", q, low), low, q)
+    q = b.select(b.fcmp_ordered(">", q, high), high, q)
+    plus, minus = (ir.Constant(_VECTOR, [value] * _WIDTH) for value in (1.0, -1.0))
+    signs = b.select(b.fcmp_ordered(">=", u, ir.Constant(_VECTOR, [0.0] * _WIDTH)), plus, minus)
+    return b.select(sign, signs, q)
+
+
+def _inside(b, u, left, right):
+    return b.and_(b.fcmp_ordered(">", u, left), b.fcmp_ordered("<", u, right))
+
+
+@intrinsic
+def _forward16(context, x, y, scale, low, high, sign, left, right):
+    def build(ctx, b, signature, args):
+        x, y, scale, low, high, sign, left, right = args
+        scale, low, high, left, right = (_splat(b, v) for v in (scale, low, high, left, right))
+        u = b.fdiv(_load(b, x, _VECTOR), scale)
+        _store(b, b.fmul(_level(b, u, low, high, b.trunc(sign, ir.IntType(1)) if sign.type.width > 1 else sign), scale), y)
+        return b.bitcast(_inside(b, u, left, right), _MASK)
+
+    return _u2(_u8, _u8, _f4, _f4, _f4, _b1, _f4, _f4), build
+
+
+@intrinsic
+def _backward16(context, upstream, gradient, mask):
+    def build(ctx, b, signature, args):
+        upstream, gradient, mask = args
+        zero = ir.Constant(_VECTOR, [0.0] * _WIDTH)
+        _store(b, b.select(b.bitcast(mask, _BITS), _load(b, upstream, _VECTOR), zero), gradient)
+        return ctx.get_dummy_value()
+
+    return types.void(_u8, _u8, _u2), build
+
+
+@intrinsic
+def _learned16(context, upstream, gradient, x, total, scale, low, high, sign, left, right):
+    """As _backward16 with the mask from x; adds g (q - u 1{inside}) to the 16 sums at ``total``."""
+
+    def build(ctx, b, signature, args):
+        upstream, gradient, x, total, scale, low, high, sign, left, right = args
+        scale, low, high, left, right = (_splat(b, v) for v in (scale, low, high, left, right))
+        sign = b.trunc(sign, ir.IntType(1)) if sign.type.width > 1 else sign
+        u, g = b.fdiv(_load(b, x, _VECTOR), scale), _load(b, upstream, _VECTOR)
+        passed = b.select(_inside(b, u, left, right), g, ir.Constant(_VECTOR, [0.0] * _WIDTH))
+        _store(b, passed, gradient)
+        term = b.fsub(b.fmul(g, _level(b, u, low, high, sign)), b.fmul(passed, u))
+        _store(b, b.fadd(_load(b, total, _VECTOR), term), total)
+        return ctx.get_dummy_value()
+
+    return types.void(_u8, _u8, _u8, _u8, _f4, _f4, _f4, _b1, _f4, _f4), build
+
+
+def _reader(kind, python_type, align):
+    @intrinsic
+    def read(context, address):
+        def build(ctx, b, signature, args):
+            return _load(b, args[0], kind, align)
+
+        return python_type(_u8), build
+
+    return read
+
+
+def _writer(python_type, align):
+    @intrinsic
+    def write(context, address, value):
+        def build(ctx, b, signature, args):
+            _store(b, args[1], args[0], align)
+            return ctx.get_dummy_value()
+
+        return types.void(_u8, python_type), build
+
+    return write
+
+
+_get_f4, _get_mask = _reader(_F32, _f4, 4), _reader(_MASK, _u2, 2)
+_get_f8, _put_f8 = _reader(ir.DoubleType(), _f8, 8), _writer(_f8, 8)
+_put_f4, _put_mask = _writer(_f4, 4), _writer(_u2, 2)
+
+
+@njit(inline="always")
+def _copy(source, target, count):
+    for i in range(count):
+        _put_f4(target + np.uint64(4) * np.uint64(i), _get_f4(source + np.uint64(4) * np.uint64(i)))
+
+
+_LEVELS = (_f4, _f4, _b1, _f4, _f4)
+
+
+@njit(types.void(_u8, _u8, _u8, _u8, _u8, _u8, *_LEVELS), nogil=True)
+def forward(x, y, mask, scales, rows, width, low, high, sign, left, right):
+    """Quantize ``rows`` rows of ``width``, one scale each; a mask of 0 means that none is kept."""
+    pad = np.zeros(32, np.float32)
+    spare = np.uint64(pad.ctypes.data)
+    whole, rest = width // np.uint64(16), width % np.uint64(16)
+    for r in range(rows):
+        scale = _get_f4(scales + np.uint64(4) * np.uint64(r))
+        for i in range(whole):
+            at = np.uint64(64) * np.uint64(i)
+            bits = _forward16(x + at, y + at, scale, low, high, sign, left, right)
+            if mask:
+                _put_mask(mask + np.uint64(2) * np.uint64(i), bits)
+        x, y, mask = x + np.uint64(64) * whole, y + np.uint64(64) * whole, mask + (np.uint64(2) * whole if mask else np.uint64(0))
+        if rest:
+            _copy(x, spare, rest)
+            bits = _forward16(spare, spare + np.uint64(64), scale, low, high, sign, left, right)
+            _copy(spare + np.uint64(64), y, rest)
+            if mask:
+                _put_mask(mask, bits)
+                mask += np.uint64(2)
+            x, y = x + np.uint64(4) * rest, y + np.uint64(4) * rest
+
+
+@njit(types.void(_u8, _u8, _u8, _u8, _u8), nogil=True)
+def backward(upstream, gradient, mask, rows, width):
+    """The upstream gradient where the mask has its bit, else 0."""
+    pad = np.zeros(32, np.float32)
+    spare = np.uint64(pad.ctypes.data)
+    whole, rest = width // np.uint64(16), width % np.uint64(16)
+    for _ in range(rows):
+        for i in range(whole):
+            at = np.uint64(64) * np.uint64(i)
+            _backward16(upstream + at, gradient + at, _get_mask(mask + np.uint64(2) * np.uint64(i)))
+        mask += np.uint64(2) * whole
+        upstream, gradient = upstream + np.uint64(64) * whole, gradient + np.uint64(64) * whole
+        if rest:
+            _copy(upstream, spare, rest)
+            _backward16(spare, spare + np.uint64(64), _get_mask(mask))
+            _copy(spare + np.uint64(64), gradient, rest)
+            mask += np.uint64(2)
+            upstream, gradient = upstream + np.uint64(4) * rest, gradient + np.uint64(4) * rest
+
+
+@njit(types.void(_u8, _u8, _u8, _u8, _u8, _u8, _u8, *_LEVELS), nogil=True)
+def backward_learned(upstream, gradient, x, scales, total, rows, width, low, high, sign, left, right):
+    """Both gradients in one pass; ``total`` holds one float64 sum per row, gathered from 16 sums every 1024 blocks."""
+    pad = np.zeros(64, np.float32)
+    spare = np.uint64(pad.ctypes.data)
+    sums = spare + np.uint64(128)
+    whole, rest = width // np.uint64(16), width % np.uint64(16)
+    for r in range(rows):
+        scale = _get_f4(scales + np.uint64(4) * np.uint64(r))
+        whole_sum = 0.0
+        for i in range(whole):
+            at = np.uint64(64) * np.uint64(i)
+            _learned16(upstream + at, gradient + at, x + at, sums, scale, low, high, sign, left, right)
+            if i % np.uint64(1024) == np.uint64(1023):
+                for j in range(16):
+                    whole_sum += np.float64(_get_f4(sums + np.uint64(4) * np.uint64(j)))
+                    _put_f4(sums + np.uint64(4) * np.uint64(j), np.float32(0))
+        upstream, gradient = upstream + np.uint64(64) * whole, gradient + np.uint64(64) * whole
+        x += np.uint64(64) * whole
+        if rest:
+            for j in range(16):
+                _put_f4(spare + np.uint64(4) * np.uint64(j), np.float32(0))
+                _put_f4(spare + np.uint64(64) + np.uint64(4) * np.uint64(j), np.float32(0))
+            _copy(upstream, spare, rest)
+            _copy(x, spare + np.uint64(64), rest)
+            _learned16(spare, spare, spare + np.uint64(64), sums, scale, low, high, sign, left, right)
+            _copy(spare, gradient, rest)
+            upstream, gradient, x = upstream + np.uint64(4) * rest, gradient + np.uint64(4) * rest, x + np.uint64(4) * rest
+        for j in range(16):
+            whole_sum += np.float64(_get_f4(sums + np.uint64(4) * np.uint64(j)))
+            _put_f4(sums + np.uint64(4) * np.uint64(j), np.float32(0))
+        _put_f8(total + np.uint64(8) * np.uint64(r), whole_sum)

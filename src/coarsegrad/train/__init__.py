@@ -1,0 +1,1 @@
+"""Training: data sets, float models to start from, and a loop that yields a row per epoch."""
