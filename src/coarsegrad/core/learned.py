@@ -42,6 +42,11 @@ class LSQPlus(LSQ):
     formula: ClassVar[str] = "b + s clip(round((x-b)/s), low, high), s and b trained"
     source: ClassVar[str] = "Bhalgat et al. 2020, arXiv:2004.09576"
 
+    def __post_init__(self):
+        super().__post_init__()
+        if self.scale.axis is not None or self.scale.group is not None:
+            raise ValueError("LSQPlus has one step and one offset per tensor; leave axis and group out")
+
     @property
     def learned(self):
         """Step and offset."""
@@ -50,8 +55,6 @@ class LSQPlus(LSQ):
     def fit(self, x):
         """Start at the range: the lowest value on the lowest level, the best of a grid of steps for it."""
         v = x.detach().to(torch.promote_types(x.dtype, torch.float32))
-        if self.scale.axis is not None or self.scale.group is not None:
-            raise ValueError("LSQPlus has one step and one offset per tensor; leave axis and group out")
         if v.numel() == 0 or not torch.isfinite(v).all():
             raise ValueError("cannot fit a scale: the tensor is empty or holds values that are not finite")
         flat = v.flatten() if v.numel() <= 2**18 else v.flatten()[:: -(-v.numel() // 2**18)]

@@ -200,7 +200,7 @@ def _least_squares(v, dims, quantizer, top):
     if dims is None:
         v = _thin(v)
     largest = _max(v.abs(), dims)
-    unit = torch.where(largest > 0, largest, torch.ones_like(largest))
+    unit = torch.where(largest == 0, torch.ones_like(largest), largest)
     v = v / unit  # so that no square leaves the float range
 
     def total(t):

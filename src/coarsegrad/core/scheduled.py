@@ -130,7 +130,7 @@ class EWGS(Surrogate):
         raise TypeError("EWGS has no slope: its backward looks at the upstream gradient; use pullback(upstream, x)")
 
     def pullback(self, upstream, x):
-        """The upstream gradient, larger where it points at the value that x was rounded away from."""
+        """The upstream gradient, larger where the step -g leads back to the level that x was rounded to."""
         place = (x - self.low) / self.gap
         error = place - torch.round(place)
         inside = ((x > self.low) & (x < self.high)).to(x.dtype)

@@ -60,7 +60,7 @@ class ReLU(Surrogate):
 
     def pullback(self, upstream, x):
         """Fused: the upstream gradient where x > 0."""
-        return _aten.threshold_backward(upstream, x, 0)
+        return _passed(upstream, x, 0.0, math.inf)
 
     def over(self, levels):
         """Itself."""
@@ -100,7 +100,7 @@ class ClippedReLU(Surrogate):
 
     def pullback(self, upstream, x):
         """Fused: the upstream gradient inside the window."""
-        return _aten.hardtanh_backward(upstream, x, 0.0, self.top)
+        return _passed(upstream, x, 0.0, self.top)
 
     def over(self, levels):
         """The window from 0 to ``top`` times the highest level."""
@@ -141,7 +141,7 @@ class HardTanh(Surrogate):
 
     def pullback(self, upstream, x):
         """Fused: the upstream gradient inside the window."""
-        return _aten.hardtanh_backward(upstream, x, self.low, self.high)
+        return _passed(upstream, x, self.low, self.high)
 
     def over(self, levels):
         """The window from the lowest to the highest level (times -low and high)."""
@@ -284,3 +284,18 @@ class MagnitudeAwareSign(Surrogate):
     def over(self, levels):
         """Itself: its unit is the magnitude that it measures."""
         return self
+
+
+def _passed(upstream, x, low, high):
+    """The upstream gradient where low < x < high, else 0.
+
+    Compiled, the mask is written as bytes made without comparisons: a bool that has to be kept for the backward
+    is stored element by element by inductor's CPU code, which cost 1.6x on a ResNet-20.
+    """
+    if not torch.compiler.is_compiling():
+        bounded = high != math.inf
+        return _aten.hardtanh_backward(upstream, x, low, high) if bounded else _aten.threshold_backward(upstream, x, low)
+    mask = torch.sign(torch.relu(x - low))
+    if high != math.inf:
+        mask = mask * torch.sign(torch.relu(high - x))
+    return upstream * mask.to(torch.uint8).to(upstream.dtype)

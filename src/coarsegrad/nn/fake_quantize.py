@@ -82,7 +82,8 @@ class FakeQuantize(nn.Module):
         count = None
         if self.role == "activation" and x.dim() > 1:
             count = x.numel() / x.shape[0]
-        y = self.quantizer(x, surrogate, count=count, **values)
+        quantizer = self.quantizer if self.training else self._settled
+        y = quantizer(x, surrogate, count=count, **values)
         if self.relax is not None:
             return x + (self.relax(x.detach(), y.detach()) - x).detach()
         return y
@@ -92,7 +93,7 @@ class FakeQuantize(nn.Module):
     @torch.no_grad()
     def quantize(self, x: Tensor) -> Tensor:
         """The quantized value, outside autograd and untouched by ``relax``."""
-        return self.quantizer(x, **self.values(x))
+        return self._settled(x, **self.values(x))
 
     @torch.no_grad()
     def codes(self, x: Tensor) -> Tensor:
@@ -185,6 +186,7 @@ class FakeQuantize(nn.Module):
         self.ready.fill_(True)  # pyright: ignore
 
     def _refresh(self):
+        self._settled = self.quantizer.settled()  # in eval mode nothing is left to chance
         decided = not (isinstance(self.quantizer, Uniform) and self.quantizer.signed is None)
         own = getattr(self.quantizer, "own_surrogate", False)
         self._over = self.surrogate.over(self.quantizer.window) if decided and not own else None

@@ -5,9 +5,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from coarsegrad.nn.fake_quantize import FakeQuantize
-from coarsegrad.nn.sites import PLAIN, TRANSPOSED, call, evaluating
+from coarsegrad.nn.sites import PLAIN, TRANSPOSED, call, copied, evaluating
 
 
 @torch.no_grad()
@@ -15,8 +16,9 @@ def fold_bn(model: nn.Module, example: Any) -> tuple[nn.Module, list[str]]:
     """A float copy in eval mode with each batch norm folded into the layer whose output it normalizes.
 
     Which layer that is, is seen on the ``example``, not traced: a pair is folded when the batch norm's input
-    is the layer's output, both are called once, and folding leaves the model's output as it was (checked
-    in float64). Returns the copy and the names of the folded batch norms (now ``Identity``).
+    is the layer's output, both are called once, and folding leaves the model's output as it was, also with
+    other statistics drawn at random (tried in float64). So a layer whose output goes elsewhere too is left
+    alone. Returns the copy and the names of the folded batch norms (now ``Identity``).
     Raises ``ValueError`` on a prepared model: fold before ``prepare``.
 
     >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
@@ -25,23 +27,41 @@ def fold_bn(model: nn.Module, example: Any) -> tuple[nn.Module, list[str]]:
     """
     if any(isinstance(m, FakeQuantize) for m in model.modules()):
         raise ValueError("fold_bn works on the float model: fold before prepare")
-    new = copy.deepcopy(model).eval()
-    folded = []
-    reference = _outputs(copy.deepcopy(new).double(), example)
-    for layer_name, norm_name in _neighbours(new, example):
-        trial = copy.deepcopy(new)
-        _fold(trial, layer_name, norm_name)
-        got = _outputs(copy.deepcopy(trial).double(), example)
-        if len(got) == len(reference) and all(
-            torch.allclose(a, b, rtol=1e-6, atol=1e-6 * (1 + float(b.abs().max()))) for a, b in zip(got, reference, strict=True)
-        ):
-            new = trial
-            folded.append(norm_name)
-    return new, folded
+    new = copied(model).eval()
+    pairs = _neighbours(new, example)
+    good = pairs if _same(new, pairs, example) else [pair for pair in pairs if _same(new, [pair], example)]
+    for layer, norm in good:
+        _fold(new, layer, norm)
+    return new, [norm for _, norm in good]
+
+
+def _same(model, pairs, example):
+    """Whether folding these pairs leaves the output as it is, whatever the statistics."""
+    if not pairs:
+        return True
+    trial = copy.deepcopy(model)
+    generator = torch.Generator().manual_seed(0)
+    for _, name in pairs:
+        norm = trial.get_submodule(name)
+        for tensor, low, high in (
+            (norm.running_mean, -0.5, 0.5), (norm.running_var, 0.5, 2.0), (norm.weight, 0.5, 1.5), (norm.bias, -0.5, 0.5),
+        ):  # fmt: skip
+            if tensor is not None:
+                tensor.copy_(torch.rand(tensor.shape, generator=generator) * (high - low) + low)
+    folded = copy.deepcopy(trial)
+    for layer, name in pairs:
+        _fold(folded, layer, name)
+    a, b = _outputs(trial, example), _outputs(folded, example)
+    close = (torch.allclose(x, y, rtol=1e-5, atol=1e-5 * (1 + float(y.abs().max()))) for x, y in zip(a, b, strict=True))
+    return bool(a) and all(close)
 
 
 def _neighbours(model, example):
-    layers = {id(m): n for n, m in model.named_modules() if isinstance(m, (*PLAIN, *TRANSPOSED))}
+    def _channels(name):
+        layer = model.get_submodule(name)
+        return layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
+
+    layers = {id(m): n for n, m in model.named_modules() if _plain(m)}
     norms = {id(m): n for n, m in model.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats}
     made: dict[int, tuple[str, Tensor]] = {}
     calls: dict[str, int] = {}
@@ -53,7 +73,7 @@ def _neighbours(model, example):
 
     def before_norm(module, args):
         calls[norms[id(module)]] = calls.get(norms[id(module)], 0) + 1
-        if args and id(args[0]) in made:
+        if args and id(args[0]) in made and module.num_features == _channels(made[id(args[0])][0]):
             found.append((made[id(args[0])][0], norms[id(module)]))
 
     try:
@@ -68,6 +88,11 @@ def _neighbours(model, example):
         for handle in handles:
             handle.remove()
     return [(layer, norm) for layer, norm in found if calls[layer] == 1 and calls[norm] == 1]
+
+
+def _plain(module):
+    known = isinstance(module, (*PLAIN, *TRANSPOSED)) and not parametrize.is_parametrized(module)
+    return known and "weight" in module._parameters
 
 
 def _fold(model, layer_name, norm_name):
@@ -91,16 +116,19 @@ def _fold(model, layer_name, norm_name):
 
 
 def _outputs(model, example):
-    def cast(value):
-        return value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
+    """The model's floating outputs, computed in float64 where its forward lets it."""
+    try:
+        return [t for t in _tensors(call(model.double(), _cast(example))) if t.is_floating_point()]
+    except RuntimeError:  # a forward that makes float32 tensors of its own
+        return [t for t in _tensors(call(model.float(), example)) if t.is_floating_point()]
 
-    if isinstance(example, Tensor):
-        example = cast(example)
-    elif hasattr(example, "keys"):
-        example = {k: cast(v) for k, v in example.items()}
-    else:
-        example = tuple(cast(v) for v in example)
-    return [t for t in _tensors(call(model, example)) if t.is_floating_point()]
+
+def _cast(value):
+    if isinstance(value, Tensor):
+        return value.double() if value.is_floating_point() else value
+    if hasattr(value, "keys"):
+        return {k: _cast(value[k]) for k in value.keys()}  # noqa: SIM118 (a BatchEncoding iterates otherwise)
+    return tuple(map(_cast, value)) if isinstance(value, tuple | list) else value
 
 
 def _tensors(value):

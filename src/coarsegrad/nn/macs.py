@@ -44,6 +44,8 @@ class MacCounter(TorchDispatchMode):
         packet = func._overloadpacket
         if packet in flop_registry:
             self._credit(packet, args, kwargs, out, [o for o in reversed(origins) if o is not None], origins)
+        elif packet.__name__ == "_grouped_mm" and given[1].dim() == 3:  # [tokens, in], [experts, in, out]
+            self._add(origins[1], given[0].numel() * given[1].shape[-1])
         elif packet.__name__ == "mkldnn_rnn_layer":  # one direction of one layer: [time, batch, in], w_ih, w_hh
             steps = given[0].shape[0] * given[0].shape[1]
             for weight in given[1:3]:

@@ -4,18 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from coarsegrad.core.quantizer import Quantizer
 from coarsegrad.core.quantizers import Uniform
 from coarsegrad.nn.fake_quantize import FakeQuantize
 from coarsegrad.nn.recipe import Bits, Recipe, on_axis
-from coarsegrad.nn.sites import Site, Survey, getattr_raw, survey
+from coarsegrad.nn.sites import Site, Survey, plain_type, stored, survey
 
 
 @dataclass(frozen=True)
 class Row:
-    """One quantized layer."""
+    """One layer of a supported type."""
 
     name: str
     kind: str
@@ -24,10 +25,21 @@ class Row:
     activation: Quantizer | None
     activation_reason: str
     ranges: str
+    out_shape: tuple[int, ...] | None
     macs: int | None
     bytes_before: int
     bytes_after: int
     note: str
+
+
+@dataclass(frozen=True)
+class OutputRow:
+    """A ReLU-like module whose output is quantized (``Recipe(activations="relus")``)."""
+
+    name: str
+    kind: str
+    activation: Quantizer
+    ranges: str
 
 
 @dataclass(frozen=True)
@@ -43,19 +55,23 @@ class FloatRow:
 
 @dataclass(frozen=True)
 class Plan:
-    """What ``prepare`` would do. Print it: ``print(plan(model, "w2a2", example))``."""
+    """What ``prepare`` would do, or did. Print it: ``print(plan(model, "w2a2", example))``."""
 
     rows: tuple[Row, ...]
     floats: tuple[FloatRow, ...]
-    recipe: Recipe
+    outputs: tuple[OutputRow, ...] = ()
     choices: dict[str, Bits] = field(repr=False, default_factory=dict)
+
+    @property
+    def macs(self) -> int | None:
+        """Multiply-accumulates with a weight in them, of the whole example; None without one."""
+        known = [r.macs for r in (*self.rows, *self.floats)]
+        return None if None in known else sum(m for m in known if m is not None)
 
     @property
     def coverage(self) -> float | None:
         """The share of weight-bearing MACs whose weight is quantized, in [0, 1]; None without an example."""
-        done = sum(r.macs or 0 for r in self.rows if r.weight is not None)
-        total = sum(r.macs or 0 for r in (*self.rows, *self.floats))
-        return done / total if total else None
+        return sum(r.macs or 0 for r in self.rows if r.weight is not None) / self.macs if self.macs else None
 
     @property
     def bytes_before(self) -> int:
@@ -68,80 +84,145 @@ class Plan:
         return sum(r.bytes_after for r in self.rows) + 4 * sum(r.parameters for r in self.floats)
 
     def __str__(self) -> str:
-        head = ("layer", "type", "weight shape", "weight", "input", "range", "MACs", "KiB", "-> KiB")
+        head = ("layer", "type", "weight shape", "output", "weight", "input", "range", "MACs", "KiB", "-> KiB")
         body = []
         for r in self.rows:
             body.append((
-                r.name or "(model)", r.kind, "x".join(map(str, r.shape)), _short(r.weight), _short(r.activation),
+                r.name or "(model)", r.kind, _shape(r.shape), _shape(r.out_shape), _short(r.weight), _short(r.activation),
                 r.ranges, _count(r.macs), _kib(r.bytes_before), _kib(r.bytes_after),
             ))  # fmt: skip
-        lines = _table(head, body, right=(6, 7, 8))
-        notes = [(r.name, r.note) for r in self.rows if r.note]
-        notes += [(r.name, f"input stays float: {r.activation_reason}") for r in self.rows if r.activation_reason]
+        lines = _table(head, body, right=(7, 8, 9))
+        if self.outputs:
+            cells = [(r.name or "(model)", r.kind, _short(r.activation), r.ranges) for r in self.outputs]
+            lines += ["", "quantized outputs:", *_table(("module", "type", "output", "range"), cells)]
         stays = [
-            (r.name or "(model)", r.kind, f"{r.parameters:,}", r.reason)
+            (r.name or "(model)", r.kind, f"{r.parameters:,}", _count(r.macs), r.reason)
             for r in (*self.floats, *(_float_row(r) for r in self.rows if r.weight is None))
         ]
         if stays:
-            lines += ["", "stays in float:"] + _table(("layer", "type", "parameters", "reason"), stays, right=(2,))
+            lines += ["", "stays in float:"] + _table(("layer", "type", "parameters", "MACs", "reason"), stays, right=(2, 3))
+        notes: dict[str, list[str]] = {}
+        for r in self.rows:
+            for text in (r.note, r.activation_reason and f"input stays float: {r.activation_reason}"):
+                if text:
+                    notes.setdefault(text, []).append(r.name or "(model)")
         if notes:
-            lines += ["", "notes:"] + [f"  {name}: {text}" for name, text in notes]
+            lines += ["", "notes:", *(f"  {', '.join(names)}: {text}" for text, names in notes.items())]
         coverage = "unknown without an example" if self.coverage is None else f"{100 * self.coverage:.1f} %"
         before, after = self.bytes_before, max(self.bytes_after, 1)
         lines += ["", f"weight MACs quantized: {coverage}; weights {_kib(before)} -> {_kib(after)} KiB ({before / after:.1f}x smaller)"]
         return "\n".join(lines)
 
 
-def plan(model: nn.Module, recipe: str | Recipe, example: Any = None) -> Plan:
-    """What ``prepare(model, recipe)`` would do, without doing it; on a prepared model, also the calibrated ranges.
+def plan(model: nn.Module, recipe: str | Recipe | None = None, example: Any = None) -> Plan:
+    """What ``prepare(model, recipe)`` would do, without doing it; of a prepared model, what was done, and its ranges.
 
     ``example``: one batch (tensor, tuple of arguments, dict of keywords); with it the plan knows call order,
-    shapes, MACs (for that batch) and which modules are never called. Raises ``ValueError`` where a rule
-    matches no module, or where rules conflict on a tied weight.
+    shapes, MACs (for that batch) and which modules are never called. A prepared or converted model needs no
+    recipe. Raises ``ValueError`` where a rule matches no module, or where rules conflict on a tied weight.
 
     >>> import torch
     >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
     >>> [row.weight.bits for row in plan(net, "w2a2", torch.randn(1, 4)).rows]
     [8, 2, 8]
     """
-    recipe = Recipe.read(recipe)
-    return draft(survey(model, example), recipe)
+    found = survey(model, example)
+    if any(type(m).__name__ in ("FakeQuantize", "QuantizedWeight") for m in model.modules()):
+        return _done(found)
+    if recipe is None:
+        raise ValueError("this model is not prepared: plan(model, recipe) needs the recipe, as in plan(model, 'w2a2')")
+    return draft(found, Recipe.read(recipe))
 
 
 def draft(found: Survey, recipe: Recipe) -> Plan:
     """The plan for a survey."""
     choices = _choices(found, recipe)
-    rows, floats = [], [FloatRow(f.name, f.kind, f.parameters, f.reason, f.macs) for f in found.floats]
-    counted: set[int] = set()
+    outputs = relu_choices(found, recipe)
+    kept: dict[str, tuple[Bits, str]] = {}
     for site in found.sites:
         bits = choices[site.name]
-        tensors = {n: getattr_raw(site.module, n) for n in site.weights}
-        fresh = [t for t in tensors.values() if id(t) not in counted]
-        counted.update(id(t) for t in fresh)
-        before = 4 * sum(t.numel() for t in fresh)
-        after = sum(_packed(on_axis(bits.weight, axis), tensors[n]) for n, axis in site.weights.items()
-                    if any(tensors[n] is t for t in fresh)) if bits.weight else before  # fmt: skip
-        shape = tuple(next(iter(tensors.values())).shape)
         reason = "" if bits.activation is None else site.input_reason or ""
         if recipe.activations == "relus" and bits.activation is not None and not reason:
-            reason = "recipe quantizes at the outputs of ReLU-like modules"
+            reason = "the recipe quantizes at the outputs of ReLU-like modules"
+        kept[site.name] = (bits, reason)
+    shown = [OutputRow(n, plain_type(found.relus[n]).__name__, q, "") for n, q in outputs.items()]
+    return Plan(_rows(found, kept), _floats(found), tuple(shown), choices)
+
+
+def relu_choices(found: Survey, recipe: Recipe) -> dict[str, Quantizer]:
+    """The quantizer behind each ReLU-like module, where the recipe quantizes there."""
+    if recipe.activations != "relus":
+        return {}
+    if not found.relus and Bits.read(recipe.bits).activation is not None:
+        raise ValueError("Recipe(activations='relus') finds no ReLU-like module here (functional ones are unseen): use 'inputs'")
+    chosen = {}
+    for name, module in found.relus.items():
+        bits = Bits.read(recipe.bits)
+        for rule in recipe.rules:
+            if rule.applies(name, plain_type(module).__name__):
+                bits = Bits.read(rule.bits)
+        if bits.activation is not None:
+            chosen[name] = bits.activation
+    return chosen
+
+
+def _done(found: Survey) -> Plan:
+    """The plan of a prepared or converted model: what its quantizers are."""
+    kept = {}
+    for site in found.sites:
+        weights = [_held(site.module, name) for name in site.weights]
+        q = getattr(site.module, "input_quantizer", None)
+        reason = "" if q is not None or weights[0] is None else site.input_reason or "not quantized here"
+        kept[site.name] = (Bits(weights[0], None if q is None else q.quantizer), reason)
+    places = {n: getattr(m, "output_quantizer", None) for n, m in found.relus.items()}
+    outputs = [OutputRow(n, plain_type(found.relus[n]).__name__, q.quantizer, _range(q)) for n, q in places.items() if q is not None]
+    return Plan(_rows(found, kept), _floats(found), tuple(outputs), {n: bits for n, (bits, _) in kept.items()})
+
+
+def _held(module: nn.Module, name: str) -> Quantizer | None:
+    converted = getattr(module, f"{name}_quantized", None)
+    if converted is not None:
+        return converted.quantizer
+    if parametrize.is_parametrized(module, name):
+        last = list(module.parametrizations[name])[-1]  # pyright: ignore
+        return last.quantizer if isinstance(last, FakeQuantize) else None
+    return None
+
+
+def _floats(found: Survey) -> tuple[FloatRow, ...]:
+    return tuple(FloatRow(f.name, f.kind, f.parameters, f.reason, f.macs) for f in found.floats)
+
+
+def _rows(found: Survey, kept: dict[str, tuple[Bits, str]]) -> tuple[Row, ...]:
+    rows, counted = [], set()
+    for site in found.sites:
+        bits, reason = kept[site.name]
+        tensors = {n: stored(site.module, n) for n in site.weights}
+        fresh = [n for n, parts in tensors.items() if id(parts[0]) not in counted]
+        counted.update(id(parts[0]) for parts in tensors.values())
+        shapes = {n: getattr(site.module, n).detach() for n in site.weights}
+        before = 4 * sum(p.numel() for n in fresh for p in tensors[n])
+        after = before if bits.weight is None else sum(_packed(on_axis(bits.weight, site.weights[n]), shapes[n]) for n in fresh)
         note = site.note
         if len(fresh) < len(tensors):
             note = "; ".join(filter(None, (note, "weight tied to an earlier layer: one quantizer serves both")))
+        activation = None if reason else bits.activation
         rows.append(Row(
-            site.name, site.kind, shape, bits.weight, None if reason else bits.activation, reason,
-            _ranges(site.module), site.macs, before, after, note,
+            site.name, site.kind, tuple(next(iter(shapes.values())).shape), bits.weight, activation, reason,
+            _range(getattr(site.module, "input_quantizer", None)), site.out_shape, site.macs, before, after, note,
         ))  # fmt: skip
-    return Plan(tuple(rows), tuple(floats), recipe, choices)
+    return tuple(rows)
 
 
 def _choices(found: Survey, recipe: Recipe) -> dict[str, Bits]:
     """Bits per site: default < embeddings < first, last < rules; tied weights share the strongest choice."""
     inner = [s for s in found.sites if not s.embedding]
-    ordered = sorted((s for s in inner if s.order is not None), key=lambda s: s.order or 0) or inner
-    ends = {ordered[0].name: recipe.first, ordered[-1].name: recipe.last} if ordered else {}
-    everything = [(s.name, s.kind) for s in found.sites] + [(f.name, f.kind) for f in found.floats]
-    everything += [(name, type(m).__name__) for name, m in found.relus.items()]
+    called = [s for s in inner if s.order is not None]
+    ends = {}
+    if inner:
+        first = min(called, key=lambda s: s.order or 0) if called else inner[0]
+        last = sorted(called, key=lambda s: s.last or 0)[-1] if called else inner[-1]
+        ends = {last.name: recipe.last, first.name: recipe.first or recipe.last if first is last else recipe.first}
     chosen: dict[str, tuple[int, Bits]] = {}
     for site in found.sites:
         strength, bits = 0, Bits.read(recipe.bits)
@@ -154,62 +235,76 @@ def _choices(found: Survey, recipe: Recipe) -> dict[str, Bits]:
             if rule.applies(site.name, site.kind):
                 strength, bits = 3, Bits.read(rule.bits)
         chosen[site.name] = (strength, bits)
-    for rule in recipe.rules:
-        if not any(rule.applies(name, kind) for name, kind in everything):
-            names = ", ".join(s.name or "(model)" for s in found.sites)
-            kind = f" of type {rule.kind}" if rule.kind else ""
-            raise ValueError(f"rule {rule.match!r}{kind} names no module; this model has: {names}")
+    _check_rules(found, recipe)
     return _tied(found.sites, chosen)
 
 
+def _check_rules(found: Survey, recipe: Recipe) -> None:
+    everything = [(s.name, s.kind) for s in found.sites] + [(f.name, f.kind) for f in found.floats]
+    everything += [(name, plain_type(m).__name__) for name, m in found.relus.items()]
+    names = [s.name or "(model)" for s in found.sites]
+    for rule in recipe.rules:
+        if not any(rule.applies(name, kind) for name, kind in everything):
+            kind = f" of type {rule.kind}" if rule.kind else ""
+            if any(name.startswith(f"{rule.match}.") for name in names):
+                mend = f"it holds such modules: write {rule.match}.*"
+            else:
+                mend = f"this model has: {', '.join(names[:40])}{', ...' if len(names) > 40 else ''}"
+            raise ValueError(f"rule {rule.match!r}{kind} names no module; {mend}")
+
+
 def _tied(sites: Sequence[Site], chosen: dict[str, tuple[int, Bits]]) -> dict[str, Bits]:
-    groups: dict[int, list[Site]] = {}
+    groups: dict[int, list[tuple[Site, int]]] = {}
     for site in sites:
-        for name in site.weights:
-            groups.setdefault(id(getattr_raw(site.module, name)), []).append(site)
+        for name, axis in site.weights.items():
+            groups.setdefault(id(stored(site.module, name)[0]), []).append((site, axis))
     result = {name: bits for name, (_, bits) in chosen.items()}
     for group in groups.values():
-        if len({s.name for s in group}) < 2:
+        if len({s.name for s, _ in group}) < 2:
             continue
-        top = max(chosen[s.name][0] for s in group)
-        strongest = [s for s in group if chosen[s.name][0] == top]
+        top = max(chosen[s.name][0] for s, _ in group)
+        strongest = [s for s, _ in group if chosen[s.name][0] == top]
         weights = [chosen[s.name][1].weight for s in strongest]
+        names = " and ".join(s.name for s in strongest)
         if any(w != weights[0] for w in weights[1:]):
-            names = " and ".join(s.name for s in strongest)
             raise ValueError(f"{names} share one weight but get different bits; give them the same in one rule")
-        for site in group:
+        if weights[0] is not None and len({on_axis(weights[0], axis) for _, axis in group}) > 1:
+            names = " and ".join(s.name for s, _ in group)
+            raise ValueError(f"{names} share one weight, with channels on different axes; give it a scale per tensor")
+        for site, _ in group:
             result[site.name] = Bits(weights[0], chosen[site.name][1].activation)
     return result
 
 
-def _packed(quantizer: Quantizer, tensor) -> int:
-    values = quantizer.fit(tensor.detach()) if tensor.numel() < 4096 else None
-    extra = sum(v.numel() for v in values.values()) if values else _scales(quantizer, tensor)
+def _packed(quantizer: Quantizer, tensor: Tensor) -> int:
+    axis, group = quantizer.scale.axis, quantizer.scale.group
+    if group:
+        extra = tensor.numel() // group
+    else:
+        thin = tensor[tuple(slice(None) if d == axis else slice(0, 1) for d in range(tensor.dim()))]
+        extra = sum(v.numel() for v in quantizer.fit(thin).values())
     return -(-tensor.numel() * quantizer.bits // 8) + 4 * extra
 
 
-def _scales(quantizer: Quantizer, tensor) -> int:
-    if quantizer.scale.group:
-        return tensor.numel() // quantizer.scale.group
-    return tensor.shape[quantizer.scale.axis] if quantizer.scale.axis is not None else 1
-
-
-def _ranges(module: nn.Module) -> str:
-    """The calibrated range of a layer's input, where it has one."""
-    q = getattr(module, "input_quantizer", None)
+def _range(q: FakeQuantize | None) -> str:
+    """The calibrated range of an activation, where it has one."""
     if not isinstance(q, FakeQuantize):
         return ""
     if not q._ready:
         return "not calibrated"
     if q.quantizer.live:
         return "live"
-    values = q.values(q.ready)
+    values = q.values(q.ready)  # pyright: ignore
     low, high = (float(q.quantizer.levels[i] * q.scale.flatten()[0] + values.get("offset", 0.0)) for i in (0, -1))
     return f"[{low:.3g}, {high:.3g}]"
 
 
 def _float_row(row: Row) -> FloatRow:
     return FloatRow(row.name, row.kind, row.bytes_before // 4, "float by the recipe", row.macs)
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return "?" if shape is None else "x".join(map(str, shape))
 
 
 def _short(quantizer: Quantizer | None) -> str:

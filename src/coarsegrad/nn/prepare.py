@@ -1,6 +1,5 @@
 """Put the pair into a user's model, and take the trained levels out again. The argument is never touched."""
 
-import copy
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -10,9 +9,9 @@ from torch.nn.utils import parametrize
 
 from coarsegrad.core.quantizer import Quantizer
 from coarsegrad.nn.fake_quantize import FakeQuantize
-from coarsegrad.nn.plan import draft
+from coarsegrad.nn.plan import draft, relu_choices
 from coarsegrad.nn.recipe import Recipe, on_axis
-from coarsegrad.nn.sites import getattr_raw, plain_type, survey
+from coarsegrad.nn.sites import copied, each, plain_type, stored, survey
 
 
 def prepare(model: nn.Module, recipe: str | Recipe, example: Any = None) -> nn.Module:
@@ -34,22 +33,19 @@ def prepare(model: nn.Module, recipe: str | Recipe, example: Any = None) -> nn.M
     found = survey(model, example)
     if not found.sites:
         raise ValueError("this model has no supported layer: Linear, Conv, ConvTranspose, Embedding, MultiheadAttention")
-    drafted = draft(found, recipe)
-    new = copy.deepcopy(model)
-    sites = {site.name: site for site in found.sites}
+    choices, outputs = draft(found, recipe).choices, relu_choices(found, recipe)
+    new = copied(model)
     made: dict[int, FakeQuantize] = {}
-    for name, site in sites.items():
-        bits, module = drafted.choices[name], new.get_submodule(name)
+    for site in found.sites:
+        bits, module = choices[site.name], new.get_submodule(site.name)
         if bits.weight is not None:
             for weight, axis in site.weights.items():
-                _parametrize(module, weight, on_axis(bits.weight, axis), recipe.weight_surrogate, made, name)
+                _parametrize(module, weight, on_axis(bits.weight, axis), recipe.weight_surrogate, made, site.name)
         if bits.activation is not None and site.input_reason is None and recipe.activations == "inputs":
-            q = FakeQuantize(bits.activation, recipe.activation_surrogate)
-            q.place = f"{name or 'model'}.input_quantizer"
-            module.add_module("input_quantizer", q)
+            _add(module, "input_quantizer", bits.activation, recipe.activation_surrogate, site.name)
             module.register_forward_pre_hook(_quantize_input, with_kwargs=True)
-    if recipe.activations == "relus":
-        _quantize_relus(new, found, recipe)
+    for name, quantizer in outputs.items():
+        _quantize_relu(new.get_submodule(name), quantizer, recipe.activation_surrogate, name)
     return new
 
 
@@ -62,7 +58,7 @@ def quantize(model: nn.Module, recipe: str | Recipe = "w4a4", batches: Iterable[
     """
     from coarsegrad.nn.calibrate import calibrate
 
-    kept = None if batches is None else list(batches)
+    kept = None if batches is None else list(each(batches, "quantize"))
     new = prepare(model, recipe, kept[0] if kept else None)
     if kept is not None:
         calibrate(new, kept)
@@ -75,7 +71,7 @@ def pairs(model: nn.Module) -> Iterator[tuple[nn.Parameter, FakeQuantize]]:
     for module in model.modules():
         if parametrize.is_parametrized(module):
             for kept in module.parametrizations.values():  # pyright: ignore
-                if isinstance(kept[0], FakeQuantize) and id(kept.original) not in seen:
+                if isinstance(kept[0], FakeQuantize) and id(kept.original) not in seen:  # not behind weight norm
                     seen.add(id(kept.original))
                     yield kept.original, kept[0]
 
@@ -96,20 +92,27 @@ class ReLUThenQuantize(nn.ReLU):
 
 
 class QuantizedWeight(nn.Module):
-    """A converted weight as codes: ``quantizer.dequantize(codes, **values)`` is the layer's weight, bit for bit."""
+    """A converted weight as codes: ``dequantize()`` is the layer's weight, bit for bit."""
 
     def __init__(self, fake: FakeQuantize, latent: Tensor):
         super().__init__()
-        self.quantizer: Quantizer = fake.quantizer
+        self.quantizer: Quantizer = fake.quantizer.settled()
+        self.dtype = latent.dtype
+        values = fake.values(latent)
         self.register_buffer("codes", fake.codes(latent).to(torch.uint8))
-        for name, value in fake.values(latent).items():
+        for name, value in values.items():
             self.register_buffer(name, value.clone())
-        self._names = tuple(fake.values(latent))
+        self._names = tuple(values)
 
     def dequantize(self) -> Tensor:
-        """The weight."""
+        """The weight, computed in its own dtype."""
         values = {name: getattr(self, name) for name in self._names}
-        return self.quantizer.dequantize(self.codes.long(), **values)  # pyright: ignore
+        scale = self.quantizer.spacing(values).to(self.dtype)
+        levels = torch.tensor(self.quantizer.levels, dtype=self.dtype, device=scale.device)
+        y = self.quantizer.scale.view(levels[self.codes.long()]) * scale  # pyright: ignore
+        if "offset" in values:
+            y = y + values["offset"].to(self.dtype)
+        return y.reshape(self.codes.shape)  # pyright: ignore
 
 
 @torch.no_grad()
@@ -117,32 +120,39 @@ def convert(model: nn.Module) -> nn.Module:
     """A copy of a trained prepared model in which each weight is a plain parameter that lies on its levels.
 
     Each such layer keeps the codes in ``<weight>_quantized``. Activation quantizers stay, fixed. In eval mode
-    the outputs are those of the prepared model, bit for bit. Raises ``RuntimeError`` where an activation was
-    never calibrated, ``ValueError`` where nothing is quantized.
+    the outputs are those of the prepared model, bit for bit (of one without ``relax``). Raises ``RuntimeError``
+    where an activation was never calibrated, ``ValueError`` where nothing is quantized.
+
+    >>> net = quantize(nn.Linear(4, 2), "w2a2", [torch.randn(16, 4)])
+    >>> done = convert(net)
+    >>> torch.equal(done.weight, done.weight_quantized.dequantize())
+    True
     """
     if not any(isinstance(m, FakeQuantize) for m in model.modules()):
         raise ValueError("nothing to convert: prepare(model, recipe) and train first")
     for name, module in model.named_modules():
         if isinstance(module, FakeQuantize) and module.role == "activation" and not module._ready:
-            raise RuntimeError(f"{name} has no scale yet: calibrate or train before convert (or it is never called)")
-    new = copy.deepcopy(model)
-    plain: dict[int, nn.Parameter] = {}
+            raise RuntimeError(
+                f"{name} has no scale yet: calibrate or train before convert. If the model never calls this module, "
+                "prepare(model, recipe, example) sees that and leaves its input alone"
+            )
+    new = copied(model)
+    made: dict[int, tuple[QuantizedWeight, nn.Parameter]] = {}
     for module in list(new.modules()):
         if not parametrize.is_parametrized(module):
             continue
-        kept = {n: p for n, p in module.parametrizations.items() if isinstance(p[0], FakeQuantize)}  # pyright: ignore
-        if len(kept) != len(module.parametrizations):  # pyright: ignore
-            raise ValueError(f"{type(module).__name__} carries another parametrization too; remove that first")
-        for name, parts in kept.items():
-            latent, fake = parts.original, parts[0]
-            value = module.__getattr__(name) if name in module._parameters else getattr(module, name)
-            if id(latent) not in plain:
-                plain[id(latent)] = nn.Parameter(value.detach().clone(), requires_grad=latent.requires_grad)
-            kept[name] = (QuantizedWeight(fake, latent), plain[id(latent)])
+        chains = dict(module.parametrizations.items())  # pyright: ignore
+        ours = {n: c for n, c in chains.items() if isinstance(c[-1], FakeQuantize)}
+        if not ours:
+            continue
+        if len(ours) < len(chains):
+            other = ", ".join(sorted(set(chains) - set(ours)))
+            raise ValueError(f"a {plain_type(module).__name__} has another parametrization on {other}: remove it first")
+        done = {name: _settled(module, name, chain, made) for name, chain in ours.items()}
         # The class is this module's alone to leave: parametrized copies share it with their originals.
         module.__class__ = plain_type(module)
         del module._modules["parametrizations"]
-        for name, (quantized, value) in kept.items():
+        for name, (quantized, value) in done.items():
             module.register_parameter(name, value)
             module.add_module(f"{name}_quantized", quantized)
     for module in new.modules():
@@ -151,12 +161,34 @@ def convert(model: nn.Module) -> nn.Module:
     return new
 
 
+def _settled(module, name, chain, made):
+    parts = stored(module, name)
+    if id(parts[0]) not in made:
+        latent = parts[0]
+        for i, part in enumerate(list(chain)[:-1]):  # what the user's own parametrizations make of it
+            latent = part(*parts) if i == 0 else part(latent)
+        quantized = QuantizedWeight(chain[-1], latent)
+        trains = any(p.requires_grad for p in parts)
+        made[id(parts[0])] = quantized, nn.Parameter(quantized.dequantize(), requires_grad=trains)
+    return made[id(parts[0])]
+
+
+def _add(module, role, quantizer, surrogate, name):
+    q = FakeQuantize(quantizer, surrogate)
+    q.place = f"{name or 'model'}.{role}"
+    weight = next(module.parameters(), None)
+    q.to(None if weight is None else weight.device).train(module.training)
+    module.add_module(role, q)
+
+
 def _parametrize(module, weight, quantizer, surrogate, made, name):
-    latent = getattr_raw(module, weight)
-    if id(latent) not in made:
-        made[id(latent)] = FakeQuantize(quantizer, surrogate, weight=latent)
-        made[id(latent)].place = f"{name}.{weight}"
-    parametrize.register_parametrization(module, weight, made[id(latent)], unsafe=True)
+    key = id(stored(module, weight)[0])
+    if key not in made:
+        latent = getattr(module, weight).detach()
+        made[key] = FakeQuantize(quantizer, surrogate, weight=latent).to(latent.device)
+        made[key].place = f"{name or 'model'}.{weight}"
+    parametrize.register_parametrization(module, weight, made[key], unsafe=True)
+    module.parametrizations.train(module.training)
 
 
 def _quantize_input(module, args, kwargs):
@@ -164,7 +196,10 @@ def _quantize_input(module, args, kwargs):
     if isinstance(module, nn.MultiheadAttention):
         names = ("query", "key", "value")
         given = {**dict(zip(names, args, strict=False)), **{n: kwargs[n] for n in names if n in kwargs}}
-        done = {id(t): q(t) for t in {id(t): t for t in given.values()}.values()}
+        tensors = {id(t): t for t in given.values()}
+        if len(tensors) > 1 and not q._ready and q.training and q._seen is None:
+            q.start_from(torch.cat([t.detach().flatten() for t in tensors.values()]))
+        done = {key: q(t) for key, t in tensors.items()}
         args = tuple(done.get(id(a), a) if i < 3 else a for i, a in enumerate(args))
         return args, {k: done.get(id(v), v) if k in names else v for k, v in kwargs.items()}
     if args:
@@ -175,24 +210,12 @@ def _quantize_input(module, args, kwargs):
     return args, kwargs
 
 
-def _quantize_relus(new, found, recipe):
-    from coarsegrad.nn.recipe import Bits
-
-    for name in found.relus:
-        bits = Bits.read(recipe.bits)
-        for rule in recipe.rules:
-            if rule.applies(name, type(found.relus[name]).__name__):
-                bits = Bits.read(rule.bits)
-        if bits.activation is None:
-            continue
-        module = new.get_submodule(name)
-        q = FakeQuantize(bits.activation, recipe.activation_surrogate)
-        q.place = f"{name}.output_quantizer"
-        module.add_module("output_quantizer", q)
-        if type(module) is nn.ReLU:
-            module.__class__ = ReLUThenQuantize
-        else:
-            module.register_forward_hook(_quantize_output)
+def _quantize_relu(module, quantizer, surrogate, name):
+    _add(module, "output_quantizer", quantizer, surrogate, name)
+    if type(module) is nn.ReLU:
+        module.__class__ = ReLUThenQuantize
+    else:
+        module.register_forward_hook(_quantize_output)
 
 
 def _quantize_output(module, args, output):

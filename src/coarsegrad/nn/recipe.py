@@ -25,6 +25,11 @@ class Bits:
     activation: Quantizer | None = None
     name: ClassVar[str] = "bits"
 
+    def __post_init__(self):
+        scale = getattr(self.activation, "scale", None)
+        if scale is not None and (scale.axis is not None or scale.group is not None):
+            raise ValueError("activations have one scale per tensor: Scale(...) without axis and group")
+
     @classmethod
     def read(cls, text: "str | Bits") -> "Bits":
         """From ``w2a2`` (0 and 32 mean float), ``float``, or ``weight=...;activation=...`` in written form.

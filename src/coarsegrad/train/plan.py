@@ -169,6 +169,10 @@ class TrainPlan:
         _require(
             self.batch_norm in norms, f"batch_norm={self.batch_norm!r} is unknown; known: {', '.join(norms)}"
         )
+        _require(
+            self.batch_norm != "sync" or self.device.startswith("cuda"),
+            "batch_norm='sync' is torch's SyncBatchNorm, which runs on CUDA only; on the CPU take 'train' or 'frozen'",
+        )
         _require(self.seed >= 0, f"seed must be 0 or more, got {self.seed}")
         sources.source(self.data)
         spec.read(self.model, MODELS)

@@ -1,0 +1,380 @@
+"""The command line: parses text, calls one function, prints. torch is imported when a command runs, not before."""
+
+import argparse
+import importlib.util
+import json
+import math
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from coarsegrad import __version__
+
+OK, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
+Row = dict[str, Any]
+# The options of `train` and `compare` that are fields of the plan by the same name.
+_TEXT = ("data", "data-folder", "model", "optimizer", "schedule", "activations", "first", "last", "device",
+         "batch-norm", "start", "teacher")  # fmt: skip
+_WHOLE = ("epochs", "batch-size", "pretrain-epochs", "seed")
+_NUMBER = ("lr", "momentum", "weight-decay", "warmup", "grad-clip", "distill", "temperature")
+_LISTS = {"rule": "rules", "latent": "latent"}
+_FLAGS = ("amp", "compile", "reestimate-bn")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. 0: done, 1: the run failed, 2: the input is at fault, 130: stopped by Ctrl-C."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    words = _parser().parse_args(given)
+    if not hasattr(words, "run"):
+        _parser().print_help()
+        return OK
+    words.command_line = shlex.join(["coarsegrad", *given])
+    try:
+        return words.run(words) or OK
+    except KeyboardInterrupt:
+        again = words.command_line if hasattr(words, "out") else ""
+        _say("stopped" + (f"; resume with: {again}" if again else ""))
+        return STOPPED
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except ArithmeticError as error:  # not finite
+        return _fault(error, FAILED)
+    except (FileNotFoundError, NotADirectoryError, PermissionError, IsADirectoryError) as error:
+        return _fault(error, BAD_INPUT)
+    except OSError as error:  # the disk is full, the network is down
+        return _fault(error, FAILED)
+    except (ValueError, ImportError) as error:
+        return _fault(error, BAD_INPUT)
+
+
+def _fault(error: Exception, code: int) -> int:
+    text = " ".join(str(error).split()) or type(error).__name__
+    _say(f"error: {text}")
+    return code
+
+
+def _say(text: str) -> None:
+    print(f"coarsegrad: {text}", file=sys.stderr, flush=True)
+
+
+# What each command does.
+
+
+def _list(words: argparse.Namespace) -> None:
+    homes = {"surrogates": ("core.surrogates", "SURROGATES"), "quantizers": ("core.learned", "QUANTIZERS"),
+             "data": ("train.data", "SOURCES"), "models": ("train.zoo", "MODELS")}  # fmt: skip
+    found = {}
+    for what, (home, name) in homes.items():
+        if words.what in (None, what):
+            found[what] = _catalogue(getattr(importlib.import_module(f"coarsegrad.{home}"), name))
+    if words.json:
+        print(json.dumps(found if words.what is None else found[words.what], indent=2))
+        return
+    for title, rows in found.items():
+        columns = ("name", "formula", "source") if "formula" in rows[0] else ("name", "says")
+        print(f"{title}\n{text_table([{name: row[name] for name in columns} for row in rows])}\n")
+
+
+def _catalogue(catalogue: dict[str, type]) -> list[Row]:
+    """Name, formula and source; where there is no formula, the first line of the docstring."""
+    rows = []
+    for name, cls in catalogue.items():
+        formula = {"formula": cls.formula, "source": cls.source} if getattr(cls, "formula", "") else {}  # pyright: ignore
+        says = (cls.__doc__ or "").strip().splitlines()[0]
+        rows.append({"name": name, **formula, "fields": [f.name for f in fields(cls)], "says": says})  # pyright: ignore
+    return rows
+
+
+def _plot(words: argparse.Namespace) -> None:
+    from coarsegrad import spec
+    from coarsegrad.core.surrogates import SURROGATES
+    from coarsegrad.train.report import surrogate_figure
+    from coarsegrad.view import save
+
+    named = [(name, spec.read(name, SURROGATES)) for name in words.names]
+    progress = [_number(p, "--progress") for p in words.progress.split(",")]
+    if not all(0 <= p <= 1 for p in progress):
+        raise ValueError(f"--progress lies in [0, 1], got {words.progress}")
+    print(save(surrogate_figure(named, progress), words.out) or words.out)
+
+
+def _plan(words: argparse.Namespace) -> None:
+    import torch
+
+    from coarsegrad.nn import Recipe, Rule, plan
+    from coarsegrad.train import zoo
+
+    recipe = Recipe.read(words.recipe)
+    changes = {
+        name: value
+        for name in ("first", "last", "activations")
+        if (value := getattr(words, name)) is not None
+    }
+    if words.rule:
+        changes["rules"] = (*recipe.rules, *map(Rule.read, words.rule))
+    if changes:
+        from dataclasses import replace
+
+        recipe = replace(recipe, **{k: None if v == "none" else v for k, v in changes.items()})
+    shape = _shape(words.in_shape) if words.in_shape else None
+    if ":" in words.model:
+        model = _imported(words.model)
+        example = None if shape is None else torch.zeros(1, *shape)
+    else:
+        shape = shape or ((1, 28, 28) if words.model.split("(")[0] in ("lenet5", "mlp") else (3, 32, 32))
+        model, example = zoo.build(words.model, in_shape=shape, classes=words.classes), torch.zeros(1, *shape)
+    found = plan(model, recipe, example)
+    if not words.json:
+        print(found)
+        return
+    from coarsegrad import spec
+
+    rows = [{"name": r.name, "kind": r.kind, "shape": r.shape, "weight": r.weight and spec.write(r.weight),
+             "activation": r.activation and spec.write(r.activation), "activation_reason": r.activation_reason,
+             "macs": r.macs, "bytes_before": r.bytes_before, "bytes_after": r.bytes_after, "note": r.note}
+            for r in found.rows]  # fmt: skip
+    floats = [
+        {"name": r.name, "kind": r.kind, "parameters": r.parameters, "reason": r.reason} for r in found.floats
+    ]
+    total = {"coverage": found.coverage, "bytes_before": found.bytes_before, "bytes_after": found.bytes_after}
+    print(json.dumps({"layers": rows, "float": floats, **total}, indent=2))
+
+
+def _imported(path: str) -> Any:
+    """The model that ``module:function`` returns; modules of the current folder are found."""
+    module, _, function = path.partition(":")
+    sys.path.insert(0, os.getcwd())
+    try:
+        made = getattr(importlib.import_module(module), function)()
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{path}: no module {error.name!r} from {os.getcwd()}") from None
+    except AttributeError as error:
+        raise ValueError(f"{path}: {error}") from None
+    except TypeError as error:
+        raise ValueError(f"{path}: the factory is called without arguments: {error}") from None
+    finally:
+        sys.path.remove(os.getcwd())
+    if not hasattr(made, "named_modules"):
+        raise ValueError(f"{path} returned {type(made).__name__}, not a torch.nn.Module")
+    return made
+
+
+def _train(words: argparse.Namespace) -> None:
+    from coarsegrad.train.loop import train
+    from coarsegrad.train.plan import TrainPlan, read_config
+    from coarsegrad.train.report import plan_text, report
+
+    names = {
+        "bits": "recipe",
+        "weight_surrogate": "weight_surrogate",
+        "activation_surrogate": "activation_surrogate",
+    }
+    own = {field: getattr(words, name) for name, field in names.items() if getattr(words, name) is not None}
+    plan = TrainPlan.of({**_configured(words, read_config), **own})
+    folder = Path(words.out)
+    if (folder / "comparison.toml").exists():
+        raise ValueError(f"{folder} holds a comparison: choose another folder for the run")
+    if not words.json:
+        print(plan_text(plan), end="\n\n", flush=True)
+    row: Row = {}
+    with progress(plan.total_epochs, words.json) as show:
+        for row in train(plan, folder, resume=words.resume):
+            show(row["epoch"], epoch_line(row), row)
+    page = report(folder)
+    if words.json:
+        print(
+            json.dumps(
+                {
+                    "done": True,
+                    "test_accuracy": row["test_accuracy"],
+                    "report": str(page),
+                    "plan_id": plan.id(),
+                }
+            )
+        )
+    else:
+        print(f"test accuracy {row['test_accuracy']:.2f} %\nreport: {page}")
+
+
+def _compare(words: argparse.Namespace) -> int:
+    from coarsegrad.train.compare import Comparison, compare, table_of
+    from coarsegrad.train.plan import read_config
+    from coarsegrad.train.report import report
+    from coarsegrad.train.results import differences, sentences, summary
+    from coarsegrad.view.whole import write_whole
+
+    lists = {
+        k: _names(v)
+        for k in ("bits", "surrogates", "weight_surrogates")
+        if (v := getattr(words, k)) is not None
+    }
+    whole = {k: v for k in ("seeds", "tune") if (v := getattr(words, k)) is not None}
+    comparison = Comparison.of({**_configured(words, read_config), **lists, **whole})
+    folder = Path(words.out)
+    failed, known = [], 0
+    with progress(0, words.json) as show:
+        for row in compare(comparison, folder):
+            if not known:
+                write_whole(folder / "command.txt", words.command_line + "\n")
+            known += 1
+            failed += [row] if row["kind"] == "failed" else []
+            show(row["done"], task_line(row), row, row["total"])
+    rows = [row for kind in ("run", "ptq") for row in table_of(folder).rows(kind=kind)]
+    page = report(folder)
+    if words.json:
+        found = {
+            "arms": summary(rows, comparison),
+            "differences": differences(rows, comparison),
+            "report": str(page),
+        }
+        print(json.dumps(finite(found)))
+    else:
+        arms = [
+            {k: v for k, v in row.items() if not k.endswith("_surrogate") and k != "bits"}
+            for row in summary(rows, comparison)
+        ]
+        print(text_table(arms), *sentences(rows, comparison)[1:], f"report: {page}", sep="\n\n")
+    return FAILED if failed else OK
+
+
+def _report(words: argparse.Namespace) -> None:
+    from coarsegrad.train.report import report
+
+    print(report(words.folder))
+
+
+# Options into plain values.
+
+
+def _configured(words: argparse.Namespace, read_config: Callable) -> Row:
+    """File, then ``--set``, then options: the later one wins."""
+    values: Row = dict(read_config(words.config)) if words.config else {}
+    for text in words.set or ():
+        key, sign, value = text.partition("=")
+        if not sign:
+            raise ValueError(f"--set {text}: write --set KEY=VALUE")
+        try:
+            values[key.strip().replace("-", "_")] = json.loads(value)
+        except json.JSONDecodeError:
+            values[key.strip().replace("-", "_")] = {"True": True, "False": False}.get(value, value)
+    for option in (*_TEXT, *_WHOLE, *_NUMBER, *_FLAGS):
+        name = option.replace("-", "_")
+        if getattr(words, name) is not None:
+            values[name] = getattr(words, name)
+    for option, name in _LISTS.items():
+        if getattr(words, option):
+            values[name] = tuple(getattr(words, option))
+    return values
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Split at commas outside brackets: ``relu,clipped_relu(top=2)``."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter in "([") - (letter in ")]")
+        if letter == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+def _number(text: str, option: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{option} takes numbers with commas between, got {text!r}") from None
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(n) for n in text.replace("x", ",").split(","))
+    except ValueError:
+        raise ValueError(f"--in-shape is like 3,32,32, got {text!r}") from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="coarsegrad",
+        description="Train quantized networks with straight-through estimators.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"coarsegrad {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    def command(name: str, run: Callable, text: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        made.set_defaults(run=run)
+        return made
+
+    it = command("list", _list, "surrogates, quantizers, data sets and models, with formula and source")
+    it.add_argument("what", nargs="?", choices=("surrogates", "quantizers", "data", "models"))
+    it.add_argument("--json", action="store_true", help="for machines")
+    it = command("plot", _plot, "draw curve and slope of surrogates")
+    it.add_argument("kind", choices=("surrogate",))
+    it.add_argument("names", nargs="+", metavar="NAME", help="such as relu or 'clipped_relu(top=2)'")
+    it.add_argument(
+        "--progress", default="0,0.5,1", help="for scheduled ones, of training, in [0, 1] (%(default)s)"
+    )
+    it.add_argument("--out", required=True, help="a file that ends in .svg or .png")
+    it = command("plan", _plan, "what quantizing a model would do, layer by layer")
+    it.add_argument(
+        "model", help="lenet5, 'resnet20(shortcut=...)', or module:function that returns your model"
+    )
+    it.add_argument("recipe", help="w2a2, or recipe(...) in full")
+    it.add_argument("--in-shape", help="of one example, such as 3,32,32")
+    it.add_argument("--classes", type=int, default=10)
+    it.add_argument(
+        "--rule", action="append", metavar="PATTERN=BITS", help="as in 'block1*=w8a8'; the last match wins"
+    )
+    for name in ("first", "last", "activations"):
+        it.add_argument(f"--{name}")
+    it.add_argument("--json", action="store_true", help="for machines")
+    it = command("train", _train, "train one network")
+    _plan_options(it)
+    it.add_argument("--bits", metavar="RECIPE", help="w2a2, float, or recipe(...) in full")
+    it.add_argument("--weight-surrogate", metavar="NAME")
+    it.add_argument("--activation-surrogate", metavar="NAME")
+    it.add_argument(
+        "--resume", action=argparse.BooleanOptionalAction, default=True, help="--no-resume starts over"
+    )
+    it = command(
+        "compare", _compare, "estimators x bits x seeds under one budget, beside float and calibrated only"
+    )
+    _plan_options(it)
+    it.add_argument("--bits", metavar="w1a2,w2a2")
+    it.add_argument("--surrogates", metavar="NAMES", help="of activations, commas between")
+    it.add_argument("--weight-surrogates", metavar="NAMES")
+    it.add_argument("--seeds", type=int, metavar="N")
+    it.add_argument(
+        "--tune",
+        type=int,
+        metavar="K",
+        help="learning rates tried for every arm, on held-out training images",
+    )
+    it = command("report", _report, "write report.html of a run or a comparison again")
+    it.add_argument("folder")
+    return parser
+
+
+def _plan_options(it: argparse.ArgumentParser) -> None:
+    it.add_argument(
+        "--out", required=True, metavar="FOLDER", help="results; the same command goes on where it stopped"
+    )
+    it.add_argument("--config", metavar="FILE", help=".toml or .yaml; options win over it")
+    it.add_argument("--set", action="append", metavar="KEY=VALUE", help="any field of the configuration")
+    it.add_argument("--json", action="store_true", help="a JSON object per line, for machines")
+    for options, kind in ((_TEXT, str), (_WHOLE, int), (_NUMBER, float)):
+        for option in options:
+            it.add_argument(f"--{option}", type=kind, metavar={str: "TEXT", int: "N", float: "X"}[kind])
+    for option in _LISTS:
+        it.add_argument(f"--{option}", action="append", metavar="TEXT")
+    for option in _FLAGS:
+        it.add_argument(f"--{option}", action=argparse.BooleanOptionalAction, default=None)

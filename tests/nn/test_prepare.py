@@ -1,0 +1,393 @@
+"""Prepare puts the pair into a copy, convert takes the levels out of another; what was given stays as it was."""
+
+import copy
+import io
+
+import pytest
+import torch
+from torch import nn
+
+from coarsegrad.core.learned import LSQ, LSQPlus, QUANTIZERS, StretchedElastic
+from coarsegrad.core.quantizers import Binary, Nonuniform, Ternary, Uniform
+from coarsegrad.core.scales import Scale
+from coarsegrad.core.surrogate import Surrogate
+from coarsegrad.core.surrogates import SURROGATES, EDE, Identity, ReSTE
+from coarsegrad.nn import (
+    Bits, FakeQuantize, Recipe, Rule, calibrate, convert, pairs, plan, prepare, quantize, set_progress,
+)  # fmt: skip
+
+
+def fingerprint(model):
+    """All that a caller could notice: values, classes, hooks, flags, submodules, attributes."""
+    state = {k: v.clone() for k, v in model.state_dict().items()}
+    shape = [
+        (name, type(m), m.training, list(m._forward_hooks), list(m._forward_pre_hooks), sorted(vars(m)), list(m._modules))
+        for name, m in model.named_modules()
+    ]
+    return state, shape, [p.requires_grad for p in model.parameters()], torch.get_rng_state()
+
+
+def same(a, b):
+    states_equal = a[0].keys() == b[0].keys() and all(torch.equal(a[0][k], b[0][k]) for k in a[0])
+    return states_equal and a[1] == b[1] and a[2] == b[2] and torch.equal(a[3], b[3])
+
+
+VERBS = {
+    "prepare": lambda net, x: prepare(net, "w2a2", x),
+    "prepare without an example": lambda net, x: prepare(net, "w2a2"),
+    "plan": lambda net, x: plan(net, "w2a2", x),
+    "quantize": lambda net, x: quantize(net, "w2a2", [x]),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)
+@pytest.mark.parametrize("training", [True, False])
+def test_the_argument_is_untouched(everything, verb, training):
+    net, x = everything
+    net.train(training)
+    net.conv1.eval()
+    net.embedding.requires_grad_(False)
+    before = fingerprint(net)
+    verb(net, x)
+    assert same(fingerprint(net), before)
+
+
+def test_the_argument_of_convert_is_untouched_and_its_class_stays(everything):
+    net, x = everything
+    prepared = quantize(net, "w2a2", [x])
+    before, classes = fingerprint(prepared), [type(m) for m in prepared.modules()]
+    convert(prepared)
+    assert same(fingerprint(prepared), before) and [type(m) for m in prepared.modules()] == classes
+
+
+def test_a_model_that_changes_itself_in_its_forward_is_not_changed_by_a_plan():
+    class Counts(nn.Linear):
+        calls = 0
+
+        def forward(self, input):
+            self.calls += 1
+            self.bias.data.add_(torch.rand(()))
+            return super().forward(input)
+
+    net = Counts(3, 3)
+    before = fingerprint(net)
+    plan(net, "w2a2", torch.randn(2, 3))
+    prepare(net, "w2a2", torch.randn(2, 3))
+    assert same(fingerprint(net), before) and net.calls == 0
+
+
+def test_a_copy_of_a_prepared_model_works_beside_it(everything, train):
+    net, x = everything
+    first = quantize(net, "w2a2", [x])
+    second = copy.deepcopy(first)
+    before = first.eval()(x)
+    train(second.train(), x)
+    assert torch.equal(first(x), before) and not torch.equal(second.eval()(x), before)
+
+
+def test_two_prepared_models_stand_side_by_side(everything, train):
+    net, x = everything
+    coarse, fine = quantize(net, "w2a2", [x]), quantize(net, "w8a8", [x])
+    before = fine.eval()(x)
+    train(coarse.train(), x)
+    assert torch.equal(fine(x), before)
+    assert (net.eval()(x) - before).abs().max() < 0.1 * net(x).abs().max()
+
+
+def test_converting_a_copy_leaves_the_prepared_one_working(everything, train):
+    net, x = everything
+    prepared = quantize(net, "w2a2", [x])
+    converted = convert(copy.deepcopy(prepared))
+    train(prepared, x)
+    again = convert(prepared)
+    assert torch.equal(again.eval()(x), prepared.eval()(x))
+    assert not torch.equal(converted.eval()(x), again(x))
+
+
+def test_the_training_flag_of_a_model_in_eval_mode_goes_to_its_quantizers(mlp):
+    net, x = mlp
+    prepared = prepare(net.eval(), "w2a2")
+    assert not any(m.training for m in prepared.modules())
+    with pytest.raises(RuntimeError, match="no scale yet: run calibrate"):
+        prepared(x)
+
+
+def test_evaluating_before_calibration_names_the_place_and_the_mend(mlp):
+    net, x = mlp
+    prepared = prepare(net, "w2a2").eval()
+    with pytest.raises(RuntimeError, match=r"0\.input_quantizer has no scale yet: run calibrate\(model, batches\) or one"):
+        prepared(x)
+
+
+def test_scales_start_on_the_first_training_batch_and_live_in_the_state(mlp, train):
+    net, x = mlp
+    prepared = prepare(net, "w2a2")
+    assert not any(v for k, v in prepared.state_dict().items() if k.endswith("input_quantizer.ready"))
+    prepared(x)
+    expected = LSQ(bits=8, signed=True, scale=Scale("mse", learned=True)).fit(x)["scale"]
+    assert torch.equal(prepared.state_dict()["0.input_quantizer.raw_scale"], expected)
+    assert all(v for k, v in prepared.state_dict().items() if k.endswith("ready"))
+
+
+def test_a_tied_weight_stays_tied_gets_one_quantizer_and_one_plain_weight(train):
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding = nn.Embedding(9, 6)
+            self.middle = nn.Linear(6, 6)
+            self.head = nn.Linear(6, 9, bias=False)
+            self.head.weight = self.embedding.weight
+
+        def forward(self, ids):
+            return self.head(torch.relu(self.middle(self.embedding(ids))))
+
+    ids = torch.randint(0, 9, (5, 4))
+    prepared = quantize(Tied(), "w2a2", [ids])
+    kept = [m.parametrizations.weight for m in (prepared.embedding, prepared.head)]
+    assert kept[0].original is kept[1].original and kept[0][0] is kept[1][0]
+    assert kept[0][0].quantizer.bits == 8  # the last layer's, not the embedding's default
+    assert len(list(pairs(prepared))) == 2
+    train(prepared, ids)
+    converted = convert(prepared)
+    assert converted.embedding.weight is converted.head.weight
+    assert torch.equal(converted.eval()(ids), prepared.eval()(ids))
+    assert len(list(converted.parameters())) == 3
+
+
+def test_a_float_checkpoint_loads_before_prepare(everything):
+    net, x = everything
+    other = copy.deepcopy(net)
+    for p in other.parameters():
+        p.data.normal_()
+    other.load_state_dict(net.state_dict())
+    assert torch.equal(quantize(other, "w4a4", [x]).eval()(x), quantize(net, "w4a4", [x]).eval()(x))
+
+
+@pytest.mark.parametrize("recipe", ["w1a1", "w2a2", Recipe("w3a3", activations="relus")], ids=str)
+def test_a_saved_state_loads_strictly_with_flags_and_signs(everything, train, recipe):
+    net, x = everything
+    trained = train(quantize(net, recipe, [x]), x)
+    file = io.BytesIO()
+    torch.save(trained.state_dict(), file)
+    fresh = prepare(net, recipe, x)
+    fresh.load_state_dict(torch.load(io.BytesIO(file.getvalue()), weights_only=True), strict=True)
+    assert torch.equal(fresh.eval()(x), trained.eval()(x))
+    done, blank = convert(trained), convert(quantize(net, recipe, [x]))
+    blank.load_state_dict(done.state_dict(), strict=True)
+    assert torch.equal(blank.eval()(x), done.eval()(x))
+
+
+def test_an_uncalibrated_state_brings_its_flag_along(mlp):
+    net, x = mlp
+    state = prepare(net, "w2a2").state_dict()
+    calibrated = quantize(net, "w2a2", [x])
+    calibrated.load_state_dict(state, strict=True)
+    with pytest.raises(RuntimeError, match="no scale yet"):
+        calibrated.eval()(x)
+
+
+WEIGHTS = {name: cls() for name, cls in QUANTIZERS.items() if name != "n2uq"} | {
+    "uniform per channel": Uniform(bits=3, scale=Scale("max_abs", axis=0)),
+    "uniform per group": Uniform(bits=3, scale=Scale("mse", group=2)),
+    "uniform, zero point": Uniform(bits=4, signed=False, zero_point=True, scale=Scale("max_abs")),
+    "uniform, stochastic": Uniform(bits=3, rounding="stochastic"),
+    "binary, per channel": Binary(scale=Scale("mean_abs", axis=0, live=True)),
+    "binary, trained": Binary(scale=Scale("mean_abs", learned=True)),
+    "ternary, group": Ternary(scale=Scale("mean_abs", group=2, live=True)),
+    "one bit": Uniform(bits=1),
+    "ternary, stretched": StretchedElastic(ternary=True),
+    "eight bits": LSQ(bits=8, scale=Scale("mse", axis=0, learned=True)),
+    "nonuniform, 16 levels": Nonuniform(levels=tuple(i**3 / 8 for i in range(-8, 8))),
+}
+ACTIVATIONS = {name: cls() for name, cls in QUANTIZERS.items() if name != "stretched_elastic"} | {
+    "stretched_elastic": StretchedElastic(scale=Scale("max_abs", learned=True)),
+    "uniform, sign by data": Uniform(bits=3, signed=None),
+    "uniform, zero point": Uniform(bits=4, signed=False, zero_point=True),
+    "uniform, stochastic": Uniform(bits=3, signed=None, rounding="stochastic"),
+    "lsq_plus, 2 bits": LSQPlus(bits=2),
+    "live": Uniform(bits=4, signed=False, scale=Scale("max_abs", live=True)),
+}
+
+
+def check_the_round(net, x, recipe, train):
+    """Prepare, train, convert: gradients everywhere, bit-equal outputs, codes that are the weight."""
+    prepared = train(quantize(net, recipe, [x]), x)
+    missing = [n for n, p in prepared.named_parameters() if p.grad is None]
+    assert missing == []
+    converted = convert(prepared)
+    assert not any(nn.utils.parametrize.is_parametrized(m) for m in converted.modules())
+    assert torch.equal(converted.eval()(x), prepared.eval()(x))
+    for name, module in converted.named_modules():
+        for weight in ("weight", "in_proj_weight"):
+            held = getattr(module, f"{weight}_quantized", None)
+            if held is not None:
+                value = getattr(prepared.get_submodule(name), weight)
+                assert torch.equal(held.dequantize(), getattr(module, weight)) and torch.equal(value, held.dequantize())
+                assert held.codes.dtype == torch.uint8 and int(held.codes.max()) < len(held.quantizer.levels)
+    return prepared
+
+
+@pytest.mark.parametrize("quantizer", WEIGHTS.values(), ids=WEIGHTS)
+def test_a_weight_quantizer_goes_through_training_and_comes_out_bit_for_bit(everything, train, quantizer):
+    net, x = everything
+    recipe = Recipe(Bits(weight=quantizer, activation=Uniform(bits=8, signed=None)), first=None, last=None, embeddings=None)
+    if quantizer.scale.group:
+        recipe = Recipe(recipe.bits, first="w8a8", last=None, rules=(Rule("depthwise"), Rule("up*")))
+    check_the_round(net, x, recipe, train)
+
+
+@pytest.mark.parametrize("quantizer", ACTIVATIONS.values(), ids=ACTIVATIONS)
+def test_an_activation_quantizer_goes_through_training_and_comes_out_bit_for_bit(mlp, train, quantizer):
+    net, x = mlp
+    surrogate = Identity()
+    check_the_round(net, x, Recipe(Bits(Uniform(bits=8), quantizer), surrogate, surrogate, first=None, last=None), train)
+
+
+@pytest.mark.parametrize("surrogate", [cls() for cls in SURROGATES.values()], ids=SURROGATES)
+def test_a_surrogate_goes_through_training(mlp, train, surrogate):
+    net, x = mlp
+    check_the_round(net, x, Recipe("w2a2", surrogate, surrogate, first=None, last=None), train)
+
+
+def test_a_surrogate_of_ones_own_needs_nothing_but_the_object(mlp, train):
+    class Half(Surrogate):
+        def slope(self, x):
+            return torch.full_like(x, 0.5)
+
+    net, x = mlp
+    half = prepare(net, Recipe("w2a32", Half(), first=None, last=None))
+    whole = prepare(net, Recipe("w2a32", Identity(), first=None, last=None))
+    for model in (half, whole):
+        model(x).square().mean().backward()
+    latent = [dict(m.named_parameters())["0.parametrizations.weight.original"] for m in (half, whole)]
+    assert torch.equal(latent[0].grad, latent[1].grad / 2) and latent[0].grad.any()
+    check_the_round(net, x, Recipe("w2a2", Half(), Half()), train)
+
+
+@pytest.mark.parametrize("surrogate", [EDE(), ReSTE()], ids=["ede", "reste"])
+def test_progress_reaches_every_scheduled_surrogate_and_is_saved(mlp, surrogate):
+    net, x = mlp
+    model = quantize(net, Recipe("w2a2", surrogate, surrogate), [x])
+    model(x).square().mean().backward()
+    early = [p.grad.clone() for p in model.parameters()]
+    set_progress(model, 1.0)
+    model.zero_grad()
+    model(x).square().mean().backward()
+    assert any(not torch.equal(a, p.grad) for a, p in zip(early, model.parameters(), strict=True))
+    fresh = prepare(net, Recipe("w2a2", surrogate, surrogate))
+    fresh.load_state_dict(model.state_dict())
+    assert all(float(m.progress) == 1 for m in fresh.modules() if isinstance(m, FakeQuantize))
+    with pytest.raises(ValueError, match=r"progress must lie in \[0, 1\]"):
+        set_progress(model, 1.5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_another_dtype_keeps_convert_exact(mlp, dtype, when):
+    net, x = mlp
+    x = x.to(dtype)
+    model = quantize(net.to(dtype), "w3a3", [x]) if when == "before" else quantize(net, "w3a3", [x.float()]).to(dtype)
+    assert model(x).dtype == dtype
+    converted = convert(model)
+    assert torch.equal(converted.eval()(x), model.eval()(x))
+    assert torch.equal(converted[2].weight, converted[2].weight_quantized.dequantize())
+
+
+def test_weights_that_were_frozen_stay_frozen(mlp):
+    net, x = mlp
+    net[0].requires_grad_(False)
+    prepared = quantize(net, "w2a2", [x])
+    assert not prepared[0].parametrizations.weight.original.requires_grad
+    assert not convert(prepared)[0].weight.requires_grad and convert(prepared)[2].weight.requires_grad
+
+
+def test_pairs_yields_each_latent_once_with_its_quantizer(everything):
+    net, x = everything
+    prepared = prepare(net, Recipe("w2a2", rules=(Rule("head"),)), x)
+    found = list(pairs(prepared))
+    assert len(found) == len({id(p) for p, _ in found}) == 10
+    for parameter, quantizer in found:
+        assert parameter.requires_grad and quantizer.role == "weight"
+        assert torch.equal(quantizer.dequantize(quantizer.codes(parameter)), quantizer.quantize(parameter))
+
+
+def test_quantize_alone_prepares_and_with_batches_also_calibrates(mlp):
+    net, x = mlp
+    with pytest.raises(RuntimeError, match="no scale yet"):
+        quantize(net).eval()(x)
+    labelled = [(x, torch.zeros(32)), (x, torch.zeros(32))]
+    assert torch.equal(quantize(net, "w4a4", iter(labelled)).eval()(x), quantize(net, "w4a4", [x, x]).eval()(x))
+    assert torch.equal(quantize(net, batches=[x]).eval()(x), quantize(net, "w4a4", [x]).eval()(x))
+
+
+REFUSED = {
+    "prepared twice": (lambda net, x: prepare(prepare(net, "w2a2"), "w2a2"), "quantized already; prepare the float model"),
+    "converted, then prepared": (lambda net, x: prepare(convert(quantize(net, "w2a2", [x])), "w2a2"), "quantized already"),
+    "no layer": (lambda net, x: prepare(nn.ReLU(), "w2a2"), "no supported layer: Linear, Conv"),
+    "float converted": (lambda net, x: convert(net), r"prepare\(model, recipe\) and train first"),
+    "one batch for several": (lambda net, x: quantize(net, "w2a2", x), r"got one: write \[batch\]"),
+    "lazy": (lambda net, x: prepare(nn.LazyLinear(3), "w2a2"), "weight has no shape yet: run one batch"),
+    "nine bits": (lambda net, x: prepare(net, "w9a2"), "must be 1 to 8, got 9"),
+    "misread bits": (lambda net, x: prepare(net, Recipe("4 bits")), "cannot read bits '4 bits'; write w2a2"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("act", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_is_refused_with_the_mend(mlp, act, message):
+    with pytest.raises(ValueError, match=message):
+        act(*mlp)
+
+
+def test_convert_refuses_an_activation_without_a_scale_and_says_what_to_do(mlp):
+    with pytest.raises(RuntimeError, match=r"0\.input_quantizer has no scale yet: calibrate or train before convert"):
+        convert(prepare(mlp[0], "w2a2"))
+
+
+def test_a_model_with_old_weight_norm_is_refused_with_the_new_one_named():
+    net = nn.Sequential(nn.utils.weight_norm(nn.Linear(3, 3)))
+    with pytest.raises(ValueError, match=r"cannot be copied .* use the one in torch.nn.utils.parametrizations"):
+        prepare(net, "w2a2")
+
+
+def test_a_weight_under_weight_norm_is_quantized_after_it(train):
+    net = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 6)), nn.ReLU(), nn.Linear(6, 2))
+    x = torch.randn(8, 4)
+    prepared = check_the_round(net, x, Recipe("w2a2", first=None), train)
+    assert prepared[0].weight.unique().numel() <= 4 * 6
+    assert "quantized after WeightNorm" in str(plan(net, "w2a2", x))
+    assert len(list(pairs(prepared))) == 1  # no single latent lies behind the normalized weight
+
+
+def test_users_own_hooks_stay_and_see_the_input_before_it_is_quantized(mlp):
+    net, x = mlp
+    seen = []
+    net[2].register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    prepared = quantize(net, "w2a2", [x])
+    seen.clear()
+    prepared.eval()(x)
+    assert seen[0].unique().numel() > 4 and net[2]._forward_pre_hooks.keys() < prepared[2]._forward_pre_hooks.keys()
+
+
+@pytest.mark.parametrize("recipe", ["w2a2", Recipe("w2a2", activations="relus")], ids=["inputs", "relus"])
+def test_compiled_whole_it_trains_alike(cnn, recipe):
+    net, x = cnn
+    eager = quantize(net, recipe, [x])
+    whole = torch.compile(copy.deepcopy(eager), fullgraph=True, backend="aot_eager")
+    for model in (eager, whole):
+        model(x).square().mean().backward()
+    torch.testing.assert_close(
+        [p.grad for p in whole.parameters()], [p.grad for p in eager.parameters()], rtol=1e-4, atol=1e-6
+    )
+
+
+def test_compiling_before_calibration_says_to_calibrate(mlp):
+    net, x = mlp
+    with pytest.raises(Exception, match="calibrate before torch.compile"):
+        torch.compile(prepare(net, "w2a2"), fullgraph=True, backend="eager")(x)
+
+
+def test_calibrate_is_what_quantize_calls(mlp):
+    net, x = mlp
+    by_hand = prepare(net, "w4a4", x)
+    calibrate(by_hand, [x])
+    assert torch.equal(by_hand.eval()(x), quantize(net, "w4a4", [x]).eval()(x))
