@@ -1,16 +1,13 @@
-"""The command line: parses text, calls one function, prints. torch is imported when a command runs, not before."""
+"""The command line: parses text, calls one function, prints. torch is imported when a command needs it."""
 
 import argparse
-import importlib.util
+import importlib
 import json
-import math
 import os
 import shlex
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import fields
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +71,8 @@ def _list(words: argparse.Namespace) -> None:
     for what, (home, name) in homes.items():
         if words.what in (None, what):
             found[what] = _catalogue(getattr(importlib.import_module(f"coarsegrad.{home}"), name))
+    from coarsegrad.train.screen import text_table
+
     if words.json:
         print(json.dumps(found if words.what is None else found[words.what], indent=2))
         return
@@ -136,13 +135,11 @@ def _plan(words: argparse.Namespace) -> None:
         return
     from coarsegrad import spec
 
-    rows = [{"name": r.name, "kind": r.kind, "shape": r.shape, "weight": r.weight and spec.write(r.weight),
-             "activation": r.activation and spec.write(r.activation), "activation_reason": r.activation_reason,
-             "macs": r.macs, "bytes_before": r.bytes_before, "bytes_after": r.bytes_after, "note": r.note}
-            for r in found.rows]  # fmt: skip
-    floats = [
-        {"name": r.name, "kind": r.kind, "parameters": r.parameters, "reason": r.reason} for r in found.floats
-    ]
+    rows, floats = ([asdict(row) for row in part] for part in (found.rows, found.floats))
+    for row, layer in zip(rows, found.rows, strict=True):
+        row |= {
+            k: v and spec.write(v) for k, v in (("weight", layer.weight), ("activation", layer.activation))
+        }
     total = {"coverage": found.coverage, "bytes_before": found.bytes_before, "bytes_after": found.bytes_after}
     print(json.dumps({"layers": rows, "float": floats, **total}, indent=2))
 
@@ -170,6 +167,7 @@ def _train(words: argparse.Namespace) -> None:
     from coarsegrad.train.loop import train
     from coarsegrad.train.plan import TrainPlan, read_config
     from coarsegrad.train.report import plan_text, report
+    from coarsegrad.train.screen import epoch_line, progress
 
     names = {
         "bits": "recipe",
@@ -208,6 +206,7 @@ def _compare(words: argparse.Namespace) -> int:
     from coarsegrad.train.plan import read_config
     from coarsegrad.train.report import report
     from coarsegrad.train.results import differences, sentences, summary
+    from coarsegrad.train.screen import finite, progress, task_line, text_table
     from coarsegrad.view.whole import write_whole
 
     lists = {

@@ -86,6 +86,54 @@ def _learned16(context, upstream, gradient, x, total, scale, low, high, sign, le
     return types.void(_u8, _u8, _u8, _u8, _f4, _f4, _f4, _b1, _f4, _f4), build
 
 
+_BYTES = ir.VectorType(ir.IntType(8), _WIDTH)
+_FINE = 252.0
+"""Steps per level of a residual kept in a byte: -126 to 126 inside; -128 below the window, 127 above."""
+
+
+def _same(kind, value):
+    return ir.Constant(kind, [value] * _WIDTH)
+
+
+@intrinsic
+def _residual16(context, x, y, kept, scale, low, high, sign, left, right):
+    """As _forward16, but keeps level - u in a byte per element in place of the mask."""
+
+    def build(ctx, b, signature, args):
+        x, y, kept, scale, low, high, sign, left, right = args
+        scale, low, high, left, right = (_splat(b, v) for v in (scale, low, high, left, right))
+        sign = b.trunc(sign, ir.IntType(1)) if sign.type.width > 1 else sign
+        u = b.fdiv(_load(b, x, _VECTOR), scale)
+        q = _level(b, u, low, high, sign)
+        _store(b, b.fmul(q, scale), y)
+        inside = _inside(b, u, left, right)
+        rest = b.select(inside, b.fmul(b.fsub(q, u), _same(_VECTOR, _FINE)), _same(_VECTOR, 0.0))
+        rint = cgutils.get_or_insert_function(b.module, ir.FunctionType(_VECTOR, [_VECTOR]), "llvm.rint.v16f32")
+        byte = b.fptosi(b.call(rint, [rest]), _BYTES)
+        end = b.select(b.fcmp_ordered("<=", u, left), _same(_BYTES, -128), _same(_BYTES, 127))
+        _store(b, b.select(inside, byte, end), kept, 1)
+        return ctx.get_dummy_value()
+
+    return types.void(_u8, _u8, _u8, _f4, _f4, _f4, _b1, _f4, _f4), build
+
+
+@intrinsic
+def _from_residual16(context, upstream, gradient, kept, total, low, high):
+    """The masked gradient, and g (level - u 1{inside}) added to the 16 sums at ``total``."""
+
+    def build(ctx, b, signature, args):
+        upstream, gradient, kept, total, low, high = args
+        g, byte = _load(b, upstream, _VECTOR), _load(b, kept, _BYTES, 1)
+        above, below = (b.icmp_signed("==", byte, _same(_BYTES, end)) for end in (127, -128))
+        _store(b, b.select(b.or_(above, below), _same(_VECTOR, 0.0), g), gradient)
+        rest = b.fmul(b.sitofp(byte, _VECTOR), _same(_VECTOR, 1 / _FINE))
+        term = b.select(above, _splat(b, high), b.select(below, _splat(b, low), rest))
+        _store(b, b.fadd(_load(b, total, _VECTOR), b.fmul(g, term)), total)
+        return ctx.get_dummy_value()
+
+    return types.void(_u8, _u8, _u8, _u8, _f4, _f4), build
+
+
 def _reader(kind, python_type, align):
     @intrinsic
     def read(context, address):
@@ -120,6 +168,16 @@ def _copy(source, target, count):
         _put_f4(target + np.uint64(4) * np.uint64(i), _get_f4(source + np.uint64(4) * np.uint64(i)))
 
 
+@njit(inline="always")
+def _drained(sums):
+    """The sum of 16 floats, which are then zero."""
+    total = 0.0
+    for j in range(16):
+        total += np.float64(_get_f4(sums + np.uint64(4) * np.uint64(j)))
+        _put_f4(sums + np.uint64(4) * np.uint64(j), np.float32(0))
+    return total
+
+
 _LEVELS = (_f4, _f4, _b1, _f4, _f4)
 
 
@@ -145,6 +203,44 @@ def forward(x, y, mask, scales, rows, width, low, high, sign, left, right):
                 _put_mask(mask, bits)
                 mask += np.uint64(2)
             x, y = x + np.uint64(4) * rest, y + np.uint64(4) * rest
+
+
+@njit(types.void(_u8, _u8, _u8, _u8, _u8, *_LEVELS), nogil=True)
+def forward_residual(x, y, kept, scales, width, low, high, sign, left, right):
+    """Quantize ``width`` numbers with one scale, and keep a byte of each for ``backward_residual``."""
+    pad = np.zeros(48, np.float32)
+    spare = np.uint64(pad.ctypes.data)
+    scale = _get_f4(scales)
+    whole, rest = width // np.uint64(16), width % np.uint64(16)
+    for i in range(whole):
+        at = np.uint64(64) * np.uint64(i)
+        _residual16(x + at, y + at, kept + np.uint64(16) * np.uint64(i), scale, low, high, sign, left, right)
+    if rest:  # kept is as long as whole blocks
+        at = np.uint64(64) * whole
+        _copy(x + at, spare, rest)
+        _residual16(spare, spare + np.uint64(64), kept + np.uint64(16) * whole, scale, low, high, sign, left, right)
+        _copy(spare + np.uint64(64), y + at, rest)
+
+
+@njit(types.void(_u8, _u8, _u8, _u8, _u8, _f4, _f4), nogil=True)
+def backward_residual(upstream, gradient, kept, total, width, low, high):
+    """Both gradients from the kept bytes; ``total`` gets the float64 sum."""
+    pad = np.zeros(64, np.float32)
+    spare = np.uint64(pad.ctypes.data)
+    sums = spare + np.uint64(128)
+    whole, rest = width // np.uint64(16), width % np.uint64(16)
+    whole_sum = 0.0
+    for i in range(whole):
+        at = np.uint64(64) * np.uint64(i)
+        _from_residual16(upstream + at, gradient + at, kept + np.uint64(16) * np.uint64(i), sums, low, high)
+        if i % np.uint64(1024) == np.uint64(1023):
+            whole_sum += _drained(sums)
+    if rest:
+        at = np.uint64(64) * whole
+        _copy(upstream + at, spare, rest)
+        _from_residual16(spare, spare + np.uint64(64), kept + np.uint64(16) * whole, sums, low, high)
+        _copy(spare + np.uint64(64), gradient + at, rest)
+    _put_f8(total, whole_sum + _drained(sums))
 
 
 @njit(types.void(_u8, _u8, _u8, _u8, _u8), nogil=True)
@@ -181,9 +277,7 @@ def backward_learned(upstream, gradient, x, scales, total, rows, width, low, hig
             at = np.uint64(64) * np.uint64(i)
             _learned16(upstream + at, gradient + at, x + at, sums, scale, low, high, sign, left, right)
             if i % np.uint64(1024) == np.uint64(1023):
-                for j in range(16):
-                    whole_sum += np.float64(_get_f4(sums + np.uint64(4) * np.uint64(j)))
-                    _put_f4(sums + np.uint64(4) * np.uint64(j), np.float32(0))
+                whole_sum += _drained(sums)
         upstream, gradient = upstream + np.uint64(64) * whole, gradient + np.uint64(64) * whole
         x += np.uint64(64) * whole
         if rest:
@@ -195,7 +289,4 @@ def backward_learned(upstream, gradient, x, scales, total, rows, width, low, hig
             _learned16(spare, spare, spare + np.uint64(64), sums, scale, low, high, sign, left, right)
             _copy(spare, gradient, rest)
             upstream, gradient, x = upstream + np.uint64(4) * rest, gradient + np.uint64(4) * rest, x + np.uint64(4) * rest
-        for j in range(16):
-            whole_sum += np.float64(_get_f4(sums + np.uint64(4) * np.uint64(j)))
-            _put_f4(sums + np.uint64(4) * np.uint64(j), np.float32(0))
-        _put_f8(total + np.uint64(8) * np.uint64(r), whole_sum)
+        _put_f8(total + np.uint64(8) * np.uint64(r), whole_sum + _drained(sums))

@@ -58,7 +58,8 @@ class LSQPlus(LSQ):
         if v.numel() == 0 or not torch.isfinite(v).all():
             raise ValueError("cannot fit a scale: the tensor is empty or holds values that are not finite")
         flat = v.flatten() if v.numel() <= 2**18 else v.flatten()[:: -(-v.numel() // 2**18)]
-        unit = flat.abs().max().clamp(min=torch.finfo(flat.dtype).tiny)
+        largest = flat.abs().max()
+        unit = torch.where(largest > 0, largest, torch.ones_like(largest))
         flat = flat / unit  # so that no square leaves the float range
         low, high = flat.min(), flat.max()
         span = torch.where(high > low, high - low, torch.ones_like(high))

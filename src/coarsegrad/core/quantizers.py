@@ -131,10 +131,10 @@ class Uniform(Quantizer):
         """The scale; with a zero point, scale and offset from the smallest and the largest value."""
         if not self.zero_point:
             return super().fit(x)
+        if x.numel() == 0:
+            raise ValueError("cannot fit a scale to an empty tensor")
         v = self.scale.view(x.detach())
         v = v.float() if v.dtype in (torch.float16, torch.bfloat16) else v
-        if v.numel() == 0:
-            raise ValueError("cannot fit a scale to an empty tensor")
         dims = self.scale.reduced(v)
         low = (v.min() if dims is None else v.amin(dims, keepdim=True) if dims else v).clamp(max=0)
         high = (v.max() if dims is None else v.amax(dims, keepdim=True) if dims else v).clamp(min=0)

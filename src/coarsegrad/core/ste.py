@@ -74,17 +74,17 @@ class _Through(torch.autograd.Function):
                 scale_gradient = _sum_to(ctx.scale_rule(upstream, at, y / scale, gradient), scale.shape)
             scale_gradient = (scale_gradient * ctx.scale_factor).to(scale.dtype)
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            gradient = _Once.apply(gradient)
+            gradient = _Once.apply(gradient, upstream)
         return gradient, None, None, scale_gradient, None, None, None
 
 
 class _Once(torch.autograd.Function):
-    """The identity on a gradient; its own backward refuses."""
+    """The identity on a gradient that depends on the upstream one; its own backward refuses."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(gradient):
+    def forward(gradient, upstream):
         return gradient.view_as(gradient)
 
     @staticmethod

@@ -46,6 +46,9 @@ def prepare(model: nn.Module, recipe: str | Recipe, example: Any = None) -> nn.M
             module.register_forward_pre_hook(_quantize_input, with_kwargs=True)
     for name, quantizer in outputs.items():
         _quantize_relu(new.get_submodule(name), quantizer, recipe.activation_surrogate, name)
+    for module in new.modules():
+        if isinstance(module, nn.TransformerEncoderLayer):
+            module.activation_relu_or_gelu = 0  # torch's fused layer would call no submodule, and so no quantizer
     return new
 
 

@@ -224,12 +224,15 @@ def _link(old: Path, new: Path):
     """Make ``new`` a second name of ``old``; where links do not exist, move it there."""
     beside = new.with_name(f".{new.name}.{os.getpid()}.part")
     try:
-        with contextlib.suppress(FileNotFoundError):
-            beside.unlink()
+        beside.unlink(missing_ok=True)
         os.link(old, beside)
-        os.replace(beside, new)
     except OSError:
         os.replace(old, new)
+        return
+    try:
+        os.replace(beside, new)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _require_same(folder: Path, there: TrainPlan, here: TrainPlan):
@@ -257,6 +260,8 @@ def _safetensors(content: bytes, path: Path) -> dict[str, Tensor]:
     """The format is a length (8 bytes, little endian), a JSON table of names, shapes and places, and the numbers."""
     try:
         (length,) = struct.unpack("<Q", content[:8])
+        if len(content) < 8 + length:
+            raise ValueError(f"it ends before its table of {length} bytes does")
         table = json.loads(content[8 : 8 + length])
         body = bytearray(content[8 + length :])
         found = {}

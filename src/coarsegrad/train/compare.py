@@ -1,4 +1,4 @@
-"""Estimators side by side: every arm with the same budget and the same seeds, and which differences are resolved.
+"""Estimators side by side: every arm with the same budget and the same seeds.
 
 An *arm* is a recipe with its two surrogates. All arms share data, model, epochs, batch size, optimizer and
 schedule; with one seed they share first weights and the order of batches, so that they are compared pair by
@@ -34,7 +34,7 @@ _OF_ARM = ("recipe", "weight_surrogate", "activation_surrogate", "seed")
 
 @dataclass(frozen=True)
 class Arm:
-    """One row of the comparison; ``bits`` is ``float`` for the float model. ``kind``: ``run``, or ``ptq`` untrained."""
+    """What a row is about. ``bits`` may be ``float``; ``kind`` is ``run``, or ``ptq`` for untrained."""
 
     bits: str
     weight_surrogate: str = ""
@@ -130,7 +130,7 @@ class Comparison:
     def of(cls, values: Mapping[str, Any]) -> "Comparison":
         """From plain values; those that are not its own fields are the base plan's."""
         own = {f.name for f in dataclasses.fields(cls)} - {"base"}
-        mine = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in own}
+        mine: Row = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in own}
         rest = {k: v for k, v in values.items() if k not in own}
         for key in _OF_ARM[:3]:
             if key in rest:
@@ -145,7 +145,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Task:
-    """One training: of ``arm`` with ``plan``. ``kind``: ``pretrain``, ``trial`` (of a learning rate) or ``run``.
+    """One training of ``arm``. ``kind``: ``pretrain``, ``trial`` (of a learning rate) or ``run``.
 
     ``stands_for`` says what a file that the plan names holds, whatever its path.
     """
@@ -165,6 +165,12 @@ class Task:
         """What each of its rows says about it."""
         arm = {k: v for k, v in dataclasses.asdict(self.arm).items() if k != "kind"}
         return {**arm, "seed": self.plan.seed, "rate": self.plan.lr, "task": self.id}
+
+
+def arm_of(row: Row) -> Arm:
+    """The arm a row of results is about."""
+    kind = "ptq" if row.get("epoch") == 0 else "run"
+    return Arm(row["bits"], row.get("weight_surrogate", ""), row.get("activation_surrogate", ""), kind)
 
 
 def table_of(folder: str | Path) -> Table:
@@ -359,7 +365,7 @@ def quantized_float(plan: TrainPlan, folder: Path) -> Row:
 
 
 def learning_rates(lr: float, number: int) -> tuple[float, ...]:
-    """``number`` rates around ``lr``, each about sqrt(10) times the one before; ``lr`` is one if the number is odd.
+    """``number`` rates around ``lr``, each about sqrt(10) times the one before.
 
     >>> learning_rates(0.1, 3)
     (0.0316, 0.1, 0.316)
@@ -368,11 +374,11 @@ def learning_rates(lr: float, number: int) -> tuple[float, ...]:
 
 
 def best_rates(rows: Iterable[Row], comparison: Comparison) -> dict[Arm, float]:
-    """Per arm the rate of highest held-out accuracy after the last epoch; among equals of lowest loss there."""
+    """Per arm the rate of highest held-out accuracy after the last epoch; among equals, of lowest loss."""
     found: dict[Arm, tuple[float, float, float]] = {}
     rates = learning_rates(comparison.base.lr, comparison.tune)
     for row in rows:
-        arm = Arm(row["bits"], row["weight_surrogate"], row["activation_surrogate"])
+        arm = arm_of(row)
         if row["epoch"] == comparison.base.epochs and row["rate"] in rates:
             score = (row["test_accuracy"], -row["test_loss"], row["rate"])
             found[arm] = max(found.get(arm, score), score)

@@ -67,7 +67,7 @@ def locate(model: nn.Module, loss: Callable[[nn.Module], Tensor] | None, inputs:
     handles = []
     try:
         for name, module in model.named_modules():
-            handles.append(module.register_forward_hook(_watch(name, events)))
+            handles.append(module.register_forward_hook(_watch(name, events, handles)))
         for name, parameter in model.named_parameters():
             if parameter.requires_grad:
                 handles.append(parameter.register_hook(_note(events, name, f"the gradient of {name}")))
@@ -89,18 +89,19 @@ def locate(model: nn.Module, loss: Callable[[nn.Module], Tensor] | None, inputs:
     return _origin(model, place, what)
 
 
-def _watch(name: str, events: list):
+def _watch(name: str, events: list, handles: list):
     def hook(module, args, output):
         outputs = [t for t in _tensors(output) if t.is_floating_point()]
         if not all(bool(torch.isfinite(t).all()) for t in outputs):
             events.append((name, "the output"))
         for t in _tensors(args):  # the inner module's hook comes first where a tensor enters two
             if t.requires_grad:
-                t.register_hook(_note(events, name, "the gradient at the input"))
+                handles.append(t.register_hook(_note(events, name, "the gradient at the input")))
         if not name:
             for t in outputs:
                 if t.requires_grad:
-                    t.register_hook(_note(events, "", "the gradient of the loss at the model's output"))
+                    note = _note(events, "", "the gradient of the loss at the model's output")
+                    handles.append(t.register_hook(note))
 
     return hook
 

@@ -1,6 +1,7 @@
 """Where a network's weights and activations stand against their quantizers' levels."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -33,8 +34,16 @@ def level_sections(models: Sequence[tuple[str, TrainPlan, torch.nn.Module]]) -> 
             place = (q.place.removesuffix("_quantizer"), q.role)
             u, levels = in_units(q, x), [float(v) for v in q.quantizer.levels]
             ends = end_fractions(u, levels[0], levels[-1])
-            facts.append({"model": label, "where": place[0], "bits": q.quantizer.bits, "levels": len(levels),
-                          "at or below the lowest": ends.low, "at or above the highest": ends.high})  # fmt: skip
+            facts.append(
+                {
+                    "model": label,
+                    "where": place[0],
+                    "bits": q.quantizer.bits,
+                    "levels": len(levels),
+                    "at or below the lowest": ends.low,
+                    "at or above the highest": ends.high,
+                }
+            )
             if len(levels) <= MOST_LEVELS:
                 drawn.setdefault(place, []).append(_against_levels(label, place[0], u, levels))
     caption = "Share of values at or beyond the outer levels, in [0, 1]."
@@ -50,9 +59,9 @@ def level_sections(models: Sequence[tuple[str, TrainPlan, torch.nn.Module]]) -> 
 
 
 _HOW_LEVELS = (
-    "Values before quantization in units of the scale; the vertical lines are the levels. Weights: all of a layer. "
-    "Activations: of 256 test images. In a comparison, the models of the first seed. Layers of more than "
-    f"{MOST_LEVELS} levels are in the table only."
+    "Values before quantization in units of the scale; the vertical lines are the levels. Weights: all of a "
+    "layer. Activations: of 256 test images. In a comparison, the models of the first seed. Layers of more "
+    f"than {MOST_LEVELS} levels are in the table only."
 )
 
 
@@ -64,42 +73,41 @@ def _against_levels(label: str, place: str, u: torch.Tensor, levels: list[float]
     high = min(max(float(ends[1]), levels[-1] + 0.1 * span), levels[-1] + span)
     counts, edges = histogram(u, 60, low, high)
     outside = 1 - float(counts.sum()) / max(u.numel(), 1)
-    share = Histogram((counts / max(u.numel(), 1)).tolist(), edges.tolist(), "share of values")
+    share = Histogram(tuple((counts / max(u.numel(), 1)).tolist()), tuple(edges.tolist()), "share of values")
     return Figure(
         f"{place}: {label}",
         "value / scale",
         "share of values",
-        (share, Marks(levels, "levels")),
+        (share, Marks(tuple(levels), "levels")),
         caption=f"{100 * outside:.1f} % lie outside the frame." if outside > 0.005 else "",
     )
 
 
 @torch.no_grad()
 def values_seen(model: torch.nn.Module, images: torch.Tensor) -> list[tuple[pair.FakeQuantize, torch.Tensor]]:
-    """Every quantizer with what it quantizes: a weight, or the activations on these images; hooks are removed."""
-    found: list[tuple[pair.FakeQuantize, torch.Tensor]] = [(q, p.detach()) for p, q in pair.pairs(model)]
+    """Every quantizer with what it quantizes: a weight, or the activations on these images."""
+    found: dict[pair.FakeQuantize, torch.Tensor] = {q: p.detach() for p, q in pair.pairs(model)}
     handles = []
     for module in model.modules():
         q = getattr(module, "output_quantizer", None)
         if isinstance(q, pair.FakeQuantize) and isinstance(
             module, torch.nn.ReLU
-        ):  # it may skip the quantizer's call
+        ):  # it may pass the quantizer by
+            handles.append(module.register_forward_pre_hook(partial(_keep, found, q, torch.relu)))
+        elif isinstance(module, pair.FakeQuantize) and module.role == "activation":
             handles.append(
-                module.register_forward_pre_hook(lambda _, args, q=q: found.append((q, torch.relu(args[0]))))
+                module.register_forward_pre_hook(partial(_keep, found, module, torch.Tensor.detach))
             )
-        elif (
-            isinstance(module, pair.FakeQuantize)
-            and module.role == "activation"
-            and not module.place.endswith("output_quantizer")
-        ):
-            handles.append(module.register_forward_pre_hook(lambda q, args: found.append((q, args[0]))))
     try:
         model.eval()(images)
     finally:
         for handle in handles:
             handle.remove()
-    once = {id(q): (q, x) for q, x in reversed(found)}
-    return [(q, x) for q, x in found if once[id(q)][1] is x]
+    return list(found.items())
+
+
+def _keep(found, quantizer, change, module, args):
+    found.setdefault(quantizer, change(args[0]))
 
 
 def in_units(q: pair.FakeQuantize, x: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The report of a run or a comparison: one page with its curves, tables, weights against levels, and settings."""
+"""The report of a run or a comparison: one page with curves, tables, weights against levels, and settings."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ import torch
 from coarsegrad import nn as pair
 from coarsegrad.core.surrogate import Surrogate
 from coarsegrad.train.build import load_data
-from coarsegrad.train.compare import CALIBRATION, HELD_OUT, Arm, Comparison, Row, table_of
+from coarsegrad.train.compare import CALIBRATION, HELD_OUT, Arm, Comparison, Row, arm_of, table_of
 from coarsegrad.train.levels import level_sections
 from coarsegrad.train.loop import load_run
 from coarsegrad.train.plan import TrainPlan
@@ -64,12 +64,13 @@ def surrogate_figure(
         for p in progress if scheduled else progress[:1]:
             now, name, color = surrogate.at(p), f"{text} at {p:g}" if scheduled else text, len(items) // 2
             x = _grid(now)
-            items.append(Line(x, now.curve(x), f"{name}: curve", color=color))
             try:
                 slope, what = now.slope(x), "slope"
             except TypeError:  # EWGS looks at the upstream gradient
                 slope, what = now.pullback(torch.ones_like(x), x), "slope for upstream +1"
-            items.append(Line(x, slope, f"{name}: {what}", dashed=True, color=color))
+            at, curve, slope = (tuple(v.tolist()) for v in (x, now.curve(x), slope))
+            items.append(Line(at, curve, f"{name}: curve", color=color))
+            items.append(Line(at, slope, f"{name}: {what}", dashed=True, color=color))
     return Figure(
         "Surrogates: curve and slope",
         "quantizer's input, in units of its scale",
@@ -95,8 +96,8 @@ def _of_run(folder: Path) -> tuple[str, list[Section]]:
     sections: list[Section] = [
         Text("## Result"),
         Note("measured", f"After epoch {len(rows)} of {plan.total_epochs}, seed {plan.seed}: test accuracy "
-             f"{last.get('test_accuracy', float('nan')):.2f} %. One run says nothing about its spread over seeds; "
-             "`coarsegrad compare` does."),
+             f"{last.get('test_accuracy', float('nan')):.2f} %. One run says nothing about its spread over "
+             "seeds; `coarsegrad compare` does."),
         Text("## Curves"),
         Figures(tuple(_run_curves(rows)), columns=2),
     ]  # fmt: skip
@@ -110,11 +111,11 @@ def _of_run(folder: Path) -> tuple[str, list[Section]]:
 
 
 def _run_curves(rows: list[Row]) -> Iterator[Figure]:
-    epochs = [row["epoch"] for row in rows]
+    epochs = tuple(row["epoch"] for row in rows)
     begin = next((row["epoch"] - 0.5 for row in rows if row["phase"] == "quantized"), 0)
-    marks = (Marks([begin], "quantized from here"),) if begin > 1 else ()
+    marks = (Marks((begin,), "quantized from here"),) if begin > 1 else ()
     for what, label in (("loss", "cross entropy [nats]"), ("accuracy", "accuracy [%]")):
-        lines = [Line(epochs, [r[f"{p}_{what}"] for r in rows], p) for p in ("train", "test")]
+        lines = [Line(epochs, tuple(r[f"{p}_{what}"] for r in rows), p) for p in ("train", "test")]
         positive = what == "loss" and all(r[f"{p}_loss"] > 0 for r in rows for p in ("train", "test"))
         yield Figure(what.capitalize(), "epoch", label, (*lines, *marks), log_y=positive)
 
@@ -133,14 +134,17 @@ def _of_comparison(folder: Path) -> tuple[str, list[Section]]:
     sections += [Note("measured", text) for text in sentences(rows, c)]
     if missing - len(failed) > 0:
         sections.append(Note("don't know", f"{missing} of the runs are not finished: run the command again."))
-    sections += [Note("measured", f"{Arm(r['bits'], r['weight_surrogate'], r['activation_surrogate']).label(several)}, "
-                      f"seed {r['seed']}, failed: {r['reason']}") for r in failed]  # fmt: skip
+    for r in failed:
+        text = f"{arm_of(r).label(several)}, seed {r['seed']}, failed: {r['reason']}"
+        sections.append(Note("measured", text))
     wide = [
         {k: v for k, v in row.items() if k not in ("bits", "weight_surrogate", "activation_surrogate")}
         for row in summary(rows, c)
     ]
     best = {"accuracy": "max"}
-    caption = "Test accuracy [%] after the last epoch; `low` and `high` are the ends of the mean's 95 % interval over seeds."
+    caption = (
+        "Test accuracy [%] after the last epoch; `low` to `high` is the mean's 95 % interval over seeds."
+    )
     sections += [
         Figures((_errors(found, several),), columns=1),
         TableView.of(wide, caption=caption, best=best),
@@ -163,14 +167,15 @@ _FLIP_NOTE = Note(
     "measured", "The share of a layer's weight codes that differ before and after each epoch, in [0, 1]."
 )
 _HOW_DIFFERENCES = (
-    "Paired by seed: the runs of a pair share first weights and order of batches. `difference` is mean(a - b) in "
-    "points of test accuracy with one pair's own 95 % interval (Student t). `p_holm` is corrected for the number of "
-    "pairs (Holm 1979): the chance of one false *resolved* in the whole table is at most 5 %. Differences equal in "
-    "all seeds have no spread to test against and count as unresolved."
+    "Paired by seed: the runs of a pair share first weights and batch order. `difference` is mean(a - b) in "
+    "points of test accuracy with one pair's own 95 % interval (Student t). `p_holm` is corrected for the "
+    "number of pairs (Holm 1979): the chance of one false *resolved* in the whole table is at most 5 %. "
+    "Differences equal in all seeds have no spread to test against and count as unresolved."
 )
 _HOW_SEEDS = (
-    "`more_seeds` plans a new comparison: that many seeds more would resolve the pair with power 0.8 if its true "
-    "difference and spread were those seen here. Adding seeds until something shows raises the false-alarm rate."
+    "`more_seeds` plans a new comparison: that many seeds more would resolve the pair with power 0.8 if its "
+    "true difference and spread were those seen here. Adding seeds until something shows raises the rate of "
+    "false alarms."
 )
 
 
@@ -182,43 +187,45 @@ def _budget(c: Comparison) -> str:
         else ""
     )
     tuned = (
-        f"Learning rate: each arm, the float one too, had {c.tune} trials of equal length on a seed of their own, "
-        f"with every {HELD_OUT}th *training* image held out, without augmentation; the test images took no part."
+        f"Learning rate: each arm, the float one too, had {c.tune} trials of equal length on a seed of their "
+        f"own, with every {HELD_OUT}th *training* image held out, without augmentation; the test images took "
+        "no part."
         if c.tune
         else f"Learning rate {b.lr:g} for all, tuned for none."
     )
     return (
-        f"Every row: {b.epochs} epochs of batches of {b.batch_size}, {b.optimizer}, {b.schedule} schedule, the same "
-        f"seeds. {before}{tuned}\n\n*float* is the same network without quantizers, trained alike. *calibrated only* "
-        f"is that float network, quantized after training: ranges and batch norm statistics from {CALIBRATION} "
-        "training images, no training. The last epoch counts, not the best one: no choice is made on test images."
+        f"Every row: {b.epochs} epochs of batches of {b.batch_size}, {b.optimizer}, {b.schedule} schedule, "
+        f"the same seeds. {before}{tuned}\n\n*float* is the same network without quantizers, trained alike. "
+        "*calibrated only* is that float network, quantized after training: ranges and batch norm statistics "
+        f"from {CALIBRATION} training images, no training. The last epoch counts, not the best one: no "
+        "choice is made on test images."
     )
 
 
 def _errors(found: dict[Arm, dict[int, Row]], several: bool) -> Figure:
     """Bars from zero have a meaning for errors, not for accuracies."""
-    shown = {arm: [100 - r["test_accuracy"] for r in rows.values()] for arm, rows in found.items() if rows}
-    names, points = [arm.label(several) for arm in shown], [(k, e) for k, e in enumerate(shown.values())]
-    means = [sum(e) / len(e) for e in shown.values()]
-    items: list[Any] = [Bars(names, means, "mean over seeds")]
-    items.append(
-        Points([k for k, e in points for _ in e], [v for _, e in points for v in e], "one seed each")
+    shown = {
+        arm.label(several): [100 - r["test_accuracy"] for r in by.values()] for arm, by in found.items() if by
+    }
+    points = [(float(k), error) for k, errors in enumerate(shown.values()) for error in errors]
+    items = (
+        Bars(tuple(shown), tuple(sum(errors) / len(errors) for errors in shown.values()), "mean over seeds"),
+        Points(tuple(x for x, _ in points), tuple(y for _, y in points), "one seed each"),
     )
-    return Figure("Test error", "", "test error [%], lower is better", tuple(items))
+    return Figure("Test error", "", "test error [%], lower is better", items)
 
 
 def _bands(rows: list[Row], found: dict[Arm, dict[int, Row]], several: bool) -> Iterator[Figure]:
     for key, label in _CURVES.items():
         items: list[Any] = []
         for color, arm in enumerate(arm for arm in found if arm.kind == "run"):
-            runs = [row for row in rows if (row["bits"], row.get("weight_surrogate"), row.get("activation_surrogate"))
-                    == (arm.bits, arm.weight_surrogate, arm.activation_surrogate) and row["seed"] in found[arm]]  # fmt: skip
+            runs = [row for row in rows if arm_of(row) == arm and row["seed"] in found[arm]]
             by_epoch: dict[int, list[float]] = {}
             for row in runs:
                 by_epoch.setdefault(row["epoch"], []).append(row[key])
             x, values = list(by_epoch), list(by_epoch.values())
-            mean, low, high = ([f(v) for v in values] for f in (lambda v: sum(v) / len(v), min, max))
-            items.append(Line(x, mean, arm.label(several), low, high, color=color))
+            mean, low, high = (tuple(f(v) for v in values) for f in (lambda v: sum(v) / len(v), min, max))
+            items.append(Line(tuple(x), mean, arm.label(several), low, high, color=color))
         positive = key.endswith("loss") and all(v > 0 for item in items for v in item.low)
         yield Figure(
             label.split(" [")[0],
@@ -231,8 +238,7 @@ def _bands(rows: list[Row], found: dict[Arm, dict[int, Row]], several: bool) -> 
 
 
 def _by_seed(rows: list[Row], arm: Arm, c: Comparison) -> list[list[Row]]:
-    mine = [r for r in rows if (r["bits"], r.get("weight_surrogate"), r.get("activation_surrogate"))
-            == (arm.bits, arm.weight_surrogate, arm.activation_surrogate)]  # fmt: skip
+    mine = [row for row in rows if arm_of(row) == arm]
     return [runs for seed in c.all_seeds if (runs := [r for r in mine if r["seed"] == seed])]
 
 
@@ -245,10 +251,10 @@ def _flips(by_arm: dict[str, list[list[Row]]]) -> list[Figure]:
             by_epoch: dict[int, list[float]] = {}
             for row in (row for run in runs for row in run if layer in row):
                 by_epoch.setdefault(row["epoch"], []).append(row[layer])
-            mean = [sum(v) / len(v) for v in by_epoch.values()]
+            mean = tuple(sum(v) / len(v) for v in by_epoch.values())
             name = layer.removeprefix("flips/")
             label, number = (arm, color) if len(by_arm) > 1 else (name, len(lines))
-            lines.setdefault(name, {})[arm] = Line(list(by_epoch), mean, label, color=number)
+            lines.setdefault(name, {})[arm] = Line(tuple(by_epoch), mean, label, color=number)
     if len(by_arm) == 1 and lines:
         items = tuple(line for by in lines.values() for line in by.values())
         return [Figure("Flips per layer", "epoch", "share of codes changed in the epoch", items)]
@@ -273,7 +279,7 @@ def _tuning(trials: list[Row], c: Comparison, several: bool) -> TableView:
     last = [r for r in trials if r["epoch"] == c.base.epochs]
     rows: dict[str, Row] = {}
     for r in last:
-        label = Arm(r["bits"], r["weight_surrogate"], r["activation_surrogate"]).label(several)
+        label = arm_of(r).label(several)
         rows.setdefault(label, {"arm": label})[f"lr {r['rate']:g}"] = r["test_accuracy"]
     return TableView.of(rows.values(), caption="Held-out accuracy [%] of each learning rate tried.")
 

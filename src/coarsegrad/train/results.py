@@ -1,15 +1,14 @@
-"""What a comparison found: a mean with its interval per arm, and which differences between arms are resolved."""
+"""What a comparison found: each arm's mean with its interval, and which differences are resolved."""
 
 import math
 from collections.abc import Iterable
-from dataclasses import replace
 
 from coarsegrad.measure import holm, mean_interval, paired_difference
-from coarsegrad.train.compare import Arm, Comparison, Row
+from coarsegrad.train.compare import Arm, Comparison, Row, arm_of
 
 
 def finals(rows: Iterable[Row], comparison: Comparison) -> dict[Arm, dict[int, Row]]:
-    """Arm -> seed -> its row after the last epoch: float first, then per bits the untrained and the trained ones."""
+    """Arm -> seed -> its row after the last epoch: float first, then per bits untrained, trained."""
     c, last = comparison, {}
     order = [Arm("float")]
     for bits in c.bits:
@@ -18,8 +17,7 @@ def finals(rows: Iterable[Row], comparison: Comparison) -> dict[Arm, dict[int, R
     for row in rows:
         last[row["task"]] = row
     for row in last.values():
-        arm = Arm(row["bits"], row.get("weight_surrogate", ""), row.get("activation_surrogate", ""))
-        arm = arm if "epoch" not in row or row["epoch"] else replace(arm, kind="ptq")
+        arm = arm_of(row)
         if arm in found and row["seed"] in c.all_seeds and "test_accuracy" in row:
             found[arm][row["seed"]] = row
     return found
@@ -37,7 +35,7 @@ def summary(rows: Iterable[Row], comparison: Comparison) -> list[Row]:
             "activation_surrogate": arm.activation_surrogate,
             "accuracy": mean and mean.estimate, "low": mean and mean.low, "high": mean and mean.high,
             "lr": next((row.get("rate") for row in by_seed.values()), None), "seeds": len(scores),
-            **{f"seed {seed}": by_seed[seed]["test_accuracy"] if seed in by_seed else None for seed in comparison.all_seeds},
+            **{f"seed {s}": by_seed.get(s, {}).get("test_accuracy") for s in comparison.all_seeds},
         })  # fmt: skip
     return table
 
@@ -66,7 +64,8 @@ def differences(rows: Iterable[Row], comparison: Comparison, error_rate: float =
                     result.low < result.high
                 )  # equal differences: their spread is below the test set's grain
                 table.append({
-                    "a": a.label(several), "b": b.label(several), "pairs": len(seeds), "difference": result.difference,
+                    "a": a.label(several), "b": b.label(several), "pairs": len(seeds),
+                    "difference": result.difference,
                     "low": result.low if known else -math.inf, "high": result.high if known else math.inf,
                     "p": result.p_value if known else 1.0,
                 })  # fmt: skip
@@ -91,8 +90,8 @@ def sentences(rows: Iterable[Row], comparison: Comparison) -> list[str]:
         told.append(f"{row['arm']}: {row['accuracy']:.2f} %{reach}, {row['seeds']} seeds")
     lines = ["; ".join(told) + "."] if told else []
     resolved = [
-        f"{r['a']} is {abs(r['difference']):.2f} points {'ahead of' if r['difference'] > 0 else 'behind'} {r['b']} "
-        f"(p = {r['p_holm']:.2g} after Holm)"
+        f"{r['a']} is {abs(r['difference']):.2f} points "
+        f"{'ahead of' if r['difference'] > 0 else 'behind'} {r['b']} (p = {r['p_holm']:.2g} after Holm)"
         for r in pairs
         if r["resolved"]
     ]

@@ -13,12 +13,17 @@ Row = dict[str, Any]
 
 
 def epoch_line(row: Row) -> str:
+    """A row of `coarsegrad.train.loop.train` in words."""
     flips = f"  flips {row['flips']:.3f}" if "flips" in row else ""
-    return (f"epoch {row['epoch']}  loss {row['train_loss']:.4f} / {row['test_loss']:.4f}  accuracy "
-            f"{row['train_accuracy']:.2f} / {row['test_accuracy']:.2f} %{flips}  {row['samples_per_second']:.0f} images/s")  # fmt: skip
+    return (
+        f"epoch {row['epoch']}  loss {row['train_loss']:.4f} / {row['test_loss']:.4f}  "
+        f"accuracy {row['train_accuracy']:.2f} / {row['test_accuracy']:.2f} %{flips}  "
+        f"{row['samples_per_second']:.0f} images/s"
+    )
 
 
 def task_line(row: Row) -> str:
+    """A row of `coarsegrad.train.compare.compare` in words."""
     arm = " ".join(filter(None, (row["bits"], row.get("activation_surrogate"), row.get("weight_surrogate"))))
     kinds = {"run": "", "ptq": "calibrated only: ", "trial": f"trial of lr {row.get('rate')}: "}
     what = f"{kinds.get(row['kind'], row['kind'] + ': ')}{arm}, seed {row['seed']}"
@@ -30,7 +35,7 @@ def task_line(row: Row) -> str:
 
 @contextmanager
 def progress(total: int, as_json: bool = False) -> Iterator[Callable]:
-    """``show(done, text, row, total)`` per row: a bar on a terminal, lines elsewhere, JSON lines if asked for."""
+    """``show(done, text, row, total)`` per row: a bar on a terminal, else lines; JSON lines if asked for."""
     clock = [time.monotonic(), 0]  # since when, and how many epochs were trained since then
 
     def left(done: int, row: Row, total: int) -> str:
@@ -79,6 +84,7 @@ def finite(thing: Any) -> Any:
 
 
 def text_table(rows: Iterable[Row]) -> str:
+    """Rows below one another, columns aligned; a column for every key met."""
     rows = list(rows)
     columns = list(dict.fromkeys(name for row in rows for name in row))
     cells = [columns, *([_cell(row.get(name)) for name in columns] for row in rows)]
