@@ -12,7 +12,14 @@ import coarsegrad
 from coarsegrad.cli import main
 
 SOURCE = str(Path(coarsegrad.__file__).parents[1])
-SMALL = ["--data", "gaussian(samples=200,test_samples=50)", "--model", "mlp(widths=(8,))", "--batch-size", "50"]
+SMALL = [
+    "--data",
+    "gaussian(samples=200,test_samples=50)",
+    "--model",
+    "mlp(widths=(8,))",
+    "--batch-size",
+    "50",
+]
 
 
 def test_list_prints_every_catalogue_member_with_its_source(capsys):
@@ -52,7 +59,9 @@ def test_plan_as_json_has_written_forms(capsys):
 
 
 def test_plan_of_a_users_own_factory(tmp_path, monkeypatch, capsys):
-    (tmp_path / "mine_for_test.py").write_text("import torch\ndef make():\n    return torch.nn.Linear(4, 2)\n")
+    (tmp_path / "mine_for_test.py").write_text(
+        "import torch\ndef make():\n    return torch.nn.Linear(4, 2)\n"
+    )
     monkeypatch.chdir(tmp_path)
     assert main(["plan", "mine_for_test:make", "w4a4", "--in-shape", "4"]) == 0
     assert "Linear" in capsys.readouterr().out
@@ -103,7 +112,18 @@ def test_options_win_over_set_and_set_over_the_file(tmp_path, capsys, suffix):
     config, mark = tmp_path / f"run.{suffix}", "=" if suffix == "toml" else ":"
     config.write_text(f"epochs {mark} 3\nlr {mark} 0.5\nbatch_size {mark} 7\n".replace(" :", ":"))
     out = tmp_path / "out"
-    words = ["train", "--config", str(config), "--set", "lr=0.25", "--set", "epochs=9", "--epochs", "1", *SMALL]
+    words = [
+        "train",
+        "--config",
+        str(config),
+        "--set",
+        "lr=0.25",
+        "--set",
+        "epochs=9",
+        "--epochs",
+        "1",
+        *SMALL,
+    ]
     assert main([*words, "--out", str(out), "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["epoch"] for row in rows[:-1]] == [1] and rows[-1]["done"]
@@ -128,7 +148,18 @@ def test_train_prints_the_plan_first_resumes_and_refuses_another_run(tmp_path, c
 
 
 def test_a_run_that_stops_being_finite_is_code_1(tmp_path, capsys):
-    words = ["train", *SMALL, "--bits", "float", "--lr", "1e30", "--epochs", "3", "--out", str(tmp_path / "run")]
+    words = [
+        "train",
+        *SMALL,
+        "--bits",
+        "float",
+        "--lr",
+        "1e30",
+        "--epochs",
+        "3",
+        "--out",
+        str(tmp_path / "run"),
+    ]
     assert main(words) == 1
     assert "not finite" in capsys.readouterr().err.lower()
 

@@ -31,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not hasattr(words, "run"):
         _parser().print_help()
         return OK
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning threads crawl where the cores are shared
     words.command_line = shlex.join(["coarsegrad", *given])
     try:
         return words.run(words) or OK
@@ -239,7 +240,7 @@ def _compare(words: argparse.Namespace) -> int:
             {k: v for k, v in row.items() if not k.endswith("_surrogate") and k != "bits"}
             for row in summary(rows, comparison)
         ]
-        print(text_table(arms), *sentences(rows, comparison)[1:], f"report: {page}", sep="\n\n")
+        print(text_table(arms), *sentences(rows, comparison), f"report: {page}", sep="\n\n")
     return FAILED if failed else OK
 
 

@@ -1,4 +1,4 @@
-"""Every member of the catalogues in many settings: a new member, or a new field, is tested without a new test."""
+"""Every member of the catalogues in many settings: a new member or field is tested without a new test."""
 
 from dataclasses import fields, replace
 
@@ -13,7 +13,7 @@ torch.set_num_threads(1)
 
 
 def surrogates(*, slope=True):
-    """Each surrogate by default, and with each of its numbers changed; ``slope=False`` adds those that have none."""
+    """Each surrogate by default and with a number changed; ``slope=False`` adds those that have no slope."""
     for cls in SURROGATES.values():
         base = cls()
         changed = (

@@ -25,7 +25,7 @@ def spikingjelly_sigmoid(x, alpha):
 
 
 def spikingjelly_atan(x, alpha):
-    """SpikingJelly surrogate.ATan and snnTorch surrogate.atan: alpha/2 / (1 + (pi alpha x/2)^2), step of height 1."""
+    """SpikingJelly surrogate.ATan, snnTorch surrogate.atan: alpha/2 / (1 + (pi alpha x/2)^2), step 1."""
     return alpha / 2 / (1 + (np.pi / 2 * alpha * x) ** 2)
 
 
@@ -63,7 +63,18 @@ def test_slope_is_the_formula_of_the_source(surrogate, formula):
 
 
 @pytest.mark.parametrize(
-    "surrogate", [ApproxSign(), SwishSign(), Sigmoid(), Tanh(), Triangular(height=2.0), Triangular(), Arctan(), Gaussian()], ids=write
+    "surrogate",
+    [
+        ApproxSign(),
+        SwishSign(),
+        Sigmoid(),
+        Tanh(),
+        Triangular(height=2.0),
+        Triangular(),
+        Arctan(),
+        Gaussian(),
+    ],
+    ids=write,
 )
 def test_curve_is_odd_and_rises_to_half_the_area_under_the_slope(surrogate):
     x = torch.linspace(0, 1e3, 2_000_001, dtype=torch.float64)

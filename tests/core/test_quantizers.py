@@ -65,7 +65,9 @@ def test_twn_is_the_formula_of_its_paper(axis):
         delta = 0.7 * np.abs(row).mean()
         kept = np.abs(row) > delta
         expected.append(np.sign(row) * kept * np.abs(row[kept]).mean())
-    assert np.allclose(TWN(scale=Scale("mean_abs", axis=axis, live=True))(w), np.stack(expected).reshape(6, 50))
+    assert np.allclose(
+        TWN(scale=Scale("mean_abs", axis=axis, live=True))(w), np.stack(expected).reshape(6, 50)
+    )
 
 
 @pytest.mark.parametrize("signed", [False, True])
@@ -203,14 +205,14 @@ def test_uniform_is_never_further_than_half_a_step_inside_its_range(x, bits, sig
     ("make", "message"),
     [
         *[
-            (lambda cls=cls, bits=bits: cls(bits=bits), rf"{cls.__name__}\(bits=...\) must be a whole number from \d to \d, got {bits}")
+            (lambda cls=cls, bits=bits: cls(bits=bits), rf"{cls.__name__}\(bits=...\) must be a whole number from \d to \d, got {bits}")  # noqa: E501
             for cls in QUANTIZERS.values() if made(cls, bits=4)
             for bits in (0, 9, -1, 2.0, True)
         ],
         (lambda: Uniform(rounding="up"), f"rounding='up' is unknown; known: {', '.join(ROUNDINGS)}"),
         (lambda: Uniform(zero_point=True), "zero_point=True needs signed=False and a fitted scale"),
-        (lambda: Uniform(signed=False, zero_point=True, scale=Scale(learned=True)), "a trained offset is LSQPlus's"),
-        (lambda: Uniform(signed=None).levels, r"signedness is not decided yet; calibrate, or say signed=True or False"),
+        (lambda: Uniform(signed=False, zero_point=True, scale=Scale(learned=True)), "a trained offset is LSQPlus's"),  # noqa: E501
+        (lambda: Uniform(signed=None).levels, r"signedness is not decided yet; calibrate, or say signed=True or False"),  # noqa: E501
         (lambda: QuantizedReLU(signed=True), r"QuantizedReLU is unsigned; use Uniform\(signed=True\)"),
         (lambda: Ternary(threshold=-0.1), r"Ternary\(threshold=...\) must not be negative, got -0.1"),
         (lambda: TWN(factor=-1.0), "TWN needs factor >= 0 and a mean_abs scale"),
@@ -218,8 +220,8 @@ def test_uniform_is_never_further_than_half_a_step_inside_its_range(x, bits, sig
         (lambda: Nonuniform((1.0, 1.0)), r"Nonuniform\(levels=...\) needs 2 to 256 ascending values"),
         (lambda: Nonuniform((1.0,)), r"Nonuniform\(levels=...\) needs 2 to 256 ascending values"),
         (lambda: Nonuniform((1.0, math.nan)), r"Nonuniform\(levels=...\) needs 2 to 256 ascending values"),
-        (lambda: Nonuniform(thresholds=(0.0,)), r"Nonuniform\(thresholds=...\) needs 3 ascending values, got \(0.0,\)"),
-        (lambda: Nonuniform(thresholds=(0.0, 1.0, 0.5)), r"Nonuniform\(thresholds=...\) needs 3 ascending values"),
+        (lambda: Nonuniform(thresholds=(0.0,)), r"Nonuniform\(thresholds=...\) needs 3 ascending values, got \(0.0,\)"),  # noqa: E501
+        (lambda: Nonuniform(thresholds=(0.0, 1.0, 0.5)), r"Nonuniform\(thresholds=...\) needs 3 ascending values"),  # noqa: E501
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_refused_with_the_mend(make, message):

@@ -1,6 +1,7 @@
 """Scales against their formulas, numerical integration and brute force."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -13,7 +14,9 @@ from core.grid import data
 
 def heavy(*shape):
     """Laplace numbers: heavier tails than a Gaussian's."""
-    return torch.distributions.Laplace(0.0, 1.0).icdf(torch.rand(*shape, generator=torch.Generator().manual_seed(3)))
+    return torch.distributions.Laplace(0.0, 1.0).icdf(
+        torch.rand(*shape, generator=torch.Generator().manual_seed(3))
+    )
 
 
 def shape_of(scale, x):
@@ -94,9 +97,10 @@ def test_the_half_gaussian_step_is_the_minimum_of_the_integral(top):
 
     def mean_square(step):
         cuts = [0.0, *((k + 0.5) * step for k in range(top)), 40.0]
-        cells = enumerate(zip(cuts, cuts[1:], strict=False))
+        cells = enumerate(pairwise(cuts))
         return sum(
-            integrate.quad(lambda x, k=k: (x - k * step) ** 2 * density(x), a, b, epsabs=1e-14)[0] for k, (a, b) in cells
+            integrate.quad(lambda x, k=k: (x - k * step) ** 2 * density(x), a, b, epsabs=1e-14)[0]
+            for k, (a, b) in cells
         )
 
     step = half_gaussian_step(top)
@@ -106,7 +110,10 @@ def test_the_half_gaussian_step_is_the_minimum_of_the_integral(top):
     assert abs(slope) < 1e-3 * best / step
 
 
-@pytest.mark.parametrize(("bits", "step", "paper"), [(1, 1.2240, 1.2221), (2, 0.6508, 0.6511), (3, 0.3534, None), (4, 0.1932, 0.1946)])
+@pytest.mark.parametrize(
+    ("bits", "step", "paper"),
+    [(1, 1.2240, 1.2221), (2, 0.6508, 0.6511), (3, 0.3534, None), (4, 0.1932, 0.1946)],
+)
 def test_the_half_gaussian_step_is_the_known_number(bits, step, paper):
     assert half_gaussian_step(2**bits - 1) == pytest.approx(step, abs=5e-5)
     if paper:  # the authors simulated theirs
@@ -129,12 +136,18 @@ def test_a_percentile_of_mostly_zeros_is_not_zero():
 
 def test_a_large_tensor_is_thinned_per_tensor():
     x = data(2**19 + 3)
-    assert Scale("mse").fit(x, Uniform(2)).item() == pytest.approx(Scale("mse").fit(x[: 2**18], Uniform(2)).item(), rel=0.01)
+    assert Scale("mse").fit(x, Uniform(2)).item() == pytest.approx(
+        Scale("mse").fit(x[: 2**18], Uniform(2)).item(), rel=0.01
+    )
     assert Scale("percentile").fit(x, Uniform(2)) > 0
 
 
 def test_a_scale_has_the_dtype_of_x_or_float32():
-    for dtype, expected in {torch.float16: torch.float32, torch.bfloat16: torch.float32, torch.float64: torch.float64}.items():
+    for dtype, expected in {
+        torch.float16: torch.float32,
+        torch.bfloat16: torch.float32,
+        torch.float64: torch.float64,
+    }.items():
         assert Scale("mse").fit(data(20).to(dtype), Uniform()).dtype == expected
 
 
@@ -156,7 +169,10 @@ def test_a_fit_carries_no_gradient():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"statistic": "median"}, r"Scale\(statistic='median'\) is unknown; known: one, mean_abs, max_abs, mse"),
+        (
+            {"statistic": "median"},
+            r"Scale\(statistic='median'\) is unknown; known: one, mean_abs, max_abs, mse",
+        ),
         ({"learned": True, "live": True}, "trained or taken anew at every call, not both"),
         ({"group": 0}, "a group is at least 1 and lies behind axis 0"),
         ({"group": 4, "axis": 1}, "a group is at least 1 and lies behind axis 0"),
@@ -172,7 +188,9 @@ def test_an_impossible_scale_is_refused(options, message):
 def test_a_scale_that_does_not_fit_the_tensor_says_so():
     with pytest.raises(ValueError, match=r"Scale\(axis=3\) does not exist in a tensor of shape \(2, 5\)"):
         Scale(axis=3).fit(data(2, 5), Uniform())
-    with pytest.raises(ValueError, match=r"Scale\(group=4\) does not divide the rows of a tensor of shape \(2, 5\)"):
+    with pytest.raises(
+        ValueError, match=r"Scale\(group=4\) does not divide the rows of a tensor of shape \(2, 5\)"
+    ):
         Scale(group=4).fit(data(2, 5), Uniform())
     with pytest.raises(ValueError, match="cannot fit a scale to an empty tensor"):
         Scale().fit(torch.zeros(0), Uniform())
@@ -188,6 +206,9 @@ def test_what_is_not_finite_is_refused_unless_the_scale_is_live(statistic, bad):
     x = data(3, 4)
     x[1, 1] = bad
     for axis in (None, 0):
-        with pytest.raises(ValueError, match=rf"cannot fit a scale \({statistic}\): the tensor holds values that are not finite"):
+        with pytest.raises(
+            ValueError,
+            match=rf"cannot fit a scale \({statistic}\): the tensor holds values that are not finite",
+        ):
             Scale(statistic, axis=axis).fit(x, Uniform())
     Scale(statistic, live=True).fit(x, Uniform())

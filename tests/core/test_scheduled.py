@@ -15,13 +15,13 @@ PROGRESS = (0.0, 0.25, 0.5, 1.0)
 
 
 def ede(x, progress, t_min, t_max):
-    """IR-Net, equations 8-10: t = T_min 10^(i/N log10(T_max/T_min)), k = max(1/t, 1), slope k t (1 - tanh^2(t x))."""
+    """IR-Net, equations 8-10: t = T_min 10^(i/N log10 T_max/T_min), k = max(1/t, 1); k t (1 - tanh^2(t x))."""
     t = t_min * 10 ** (progress * math.log10(t_max / t_min))
     return max(1 / t, 1) * t * (1 - np.tanh(t * x) ** 2)
 
 
 def reste(x, progress, o_end, t, m):
-    """ReSTE, equation 10: (1/o)|x|^((1-o)/o) for m < |x| <= t, m^(1/o)/m below, 0 above; o from 1 to o_end."""
+    """ReSTE, equation 10: (1/o)|x|^((1-o)/o) for m < |x| <= t, m^(1/o)/m below, 0 above; o: 1 to o_end."""
     o = 1 + (1 - math.cos(math.pi / 2 * progress)) * (o_end - 1)
     size = np.abs(x)
     slope = np.where(size <= m, m ** (1 / o) / m, size ** ((1 - o) / o) / o)
@@ -57,7 +57,10 @@ def test_progress_may_be_a_tensor(kind, progress):
     by_tensor, by_number = kind().at(torch.tensor(progress)), kind().at(progress)
     assert torch.allclose(by_tensor.slope(x), by_number.slope(x), rtol=1e-5, atol=1e-7)
     assert torch.allclose(by_tensor.curve(x), by_number.curve(x), rtol=1e-5, atol=1e-7)
-    assert by_tensor.slope(x.half()).dtype == torch.float16 and by_tensor.slope(x.double()).dtype == torch.float64
+    assert (
+        by_tensor.slope(x.half()).dtype == torch.float16
+        and by_tensor.slope(x.double()).dtype == torch.float64
+    )
 
 
 @pytest.mark.parametrize("kind", [EDE, ReSTE])
@@ -69,7 +72,9 @@ def test_progress_reaches_through_a_stretch(kind):
 @pytest.mark.parametrize("kind", [EDE, ReSTE])
 @pytest.mark.parametrize("progress", [-0.1, 1.1, float("nan")])
 def test_progress_outside_of_0_to_1_is_refused(kind, progress):
-    with pytest.raises(ValueError, match=rf"{kind.__name__}\(progress=...\) must lie in \[0, 1\], got {progress}"):
+    with pytest.raises(
+        ValueError, match=rf"{kind.__name__}\(progress=...\) must lie in \[0, 1\], got {progress}"
+    ):
         kind().at(progress)
 
 
@@ -90,7 +95,7 @@ def test_a_progress_tensor_is_not_compiled_anew():
 
 
 def ewgs(g, x, levels, delta):
-    """EWGS, equation 5: g_x = g (1 + delta sign(g)(x_n - x_q)), x_n in [0, 1] as in the authors' discretizer."""
+    """EWGS, equation 5: g (1 + delta sign(g)(x_n - x_q)), x_n in [0, 1] as in the authors' discretizer."""
     span = levels[-1] - levels[0]
     x_n = np.clip((x - levels[0]) / span, 0, 1)
     x_q = np.round(x_n * (len(levels) - 1)) / (len(levels) - 1)
@@ -104,7 +109,9 @@ def test_ewgs_is_the_formula_of_its_paper(levels):
     x = torch.tensor(X * 3)
     ours = EWGS(delta=0.2).over(levels).pullback(g, x)
     # ours measures x - x_q in units of a step, the paper in units of the whole range
-    assert np.allclose(ours, ewgs(g.numpy(), x.numpy(), levels, 0.2 * (len(levels) - 1)), rtol=1e-10, atol=1e-12)
+    assert np.allclose(
+        ours, ewgs(g.numpy(), x.numpy(), levels, 0.2 * (len(levels) - 1)), rtol=1e-10, atol=1e-12
+    )
 
 
 def test_ewgs_pulls_harder_back_to_the_level_than_away_from_it():
@@ -129,7 +136,9 @@ def test_ewgs_has_no_slope():
 def test_ewgs_takes_its_levels_from_the_quantizer():
     q, x = Uniform(bits=2, signed=False), torch.tensor([0.4, 2.2, 5.0], requires_grad=True)
     q(x, EWGS(delta=0.5).over(q.levels), scale=torch.tensor(2.0)).sum().backward()
-    assert x.grad is not None and x.grad.tolist() == pytest.approx([1 + 0.5 * 0.2, 1 + 0.5 * 0.1, 1 + 0.5 * 0.5])
+    assert x.grad is not None and x.grad.tolist() == pytest.approx(
+        [1 + 0.5 * 0.2, 1 + 0.5 * 0.1, 1 + 0.5 * 0.5]
+    )
 
 
 @pytest.mark.parametrize(("o_end", "clip", "small"), [(0.5, 1.5, 0.1), (3.0, 0.1, 0.2)])

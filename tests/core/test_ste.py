@@ -1,4 +1,4 @@
-"""An exact value forward, a surrogate's pullback backward: over all surrogates, dtypes, shapes and transforms."""
+"""An exact value forward, a surrogate's pullback backward: over surrogates, dtypes, shapes, transforms."""
 
 from dataclasses import dataclass
 
@@ -86,7 +86,7 @@ def test_vmap_of_grad_is_the_loop(surrogate):
     assert torch.allclose(together, loop, rtol=1e-6, atol=1e-7)
 
 
-@every
+@defaults
 def test_the_compiled_whole_is_the_eager_one(surrogate):
     torch.compiler.reset()
 
@@ -181,7 +181,9 @@ def test_a_scale_rule_replaces_the_gradient_of_the_scale():
         return upstream * (u > 1) + 0 * level + 0 * gradient
 
     u = x / 0.5
-    through(x, torch.round(u) * 0.5, HardTanh(), at=u, scale=scale, scale_rule=rule, scale_factor=2.0).sum().backward()
+    through(
+        x, torch.round(u) * 0.5, HardTanh(), at=u, scale=scale, scale_rule=rule, scale_factor=2.0
+    ).sum().backward()
     assert scale.grad == 2 * (u > 1).sum()
 
 

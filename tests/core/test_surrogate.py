@@ -19,7 +19,19 @@ MEASURES_ITS_INPUT = ("magnitude_aware_sign",)
 
 def extremes(dtype):
     info = torch.finfo(dtype)
-    sizes = [0.0, info.tiny * info.eps, info.tiny, info.eps, 0.1, 1.0, 1.5, 300.0, 6e4, info.max / 2, info.max]
+    sizes = [
+        0.0,
+        info.tiny * info.eps,
+        info.tiny,
+        info.eps,
+        0.1,
+        1.0,
+        1.5,
+        300.0,
+        6e4,
+        info.max / 2,
+        info.max,
+    ]
     return torch.tensor([s for size in sizes for s in (size, -size)], dtype=torch.float64).to(dtype)
 
 
@@ -36,7 +48,9 @@ def test_slope_is_the_derivative_of_curve(surrogate):
     assert torch.allclose(surrogate.slope(x.detach()), derived, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("surrogate", [s for s in surrogates() if s.name not in MEASURES_ITS_INPUT], ids=write)
+@pytest.mark.parametrize(
+    "surrogate", [s for s in surrogates() if s.name not in MEASURES_ITS_INPUT], ids=write
+)
 def test_slope_is_the_quotient_of_differences_of_curve(surrogate):
     x, h = away_from(surrogate.breaks, torch.linspace(-4, 4, 801, dtype=torch.float64) + 1e-4), 1e-5
     quotient = (surrogate.curve(x + h) - surrogate.curve(x - h)) / (2 * h)
@@ -100,8 +114,12 @@ def test_the_input_is_not_changed(surrogate):
     assert torch.equal(x, before) and torch.equal(upstream, torch.ones(50))
 
 
-@pytest.mark.parametrize("levels", [(-1.0, 1.0), (0.0, 1.0, 2.0, 3.0), (-8.0, 0.0, 7.0), (-1.5, -0.5, 0.5, 1.5)], ids=str)
-@pytest.mark.parametrize("surrogate", [s for s in surrogates() if s.name not in MEASURES_ITS_INPUT], ids=write)
+@pytest.mark.parametrize(
+    "levels", [(-1.0, 1.0), (0.0, 1.0, 2.0, 3.0), (-8.0, 0.0, 7.0), (-1.5, -0.5, 0.5, 1.5)], ids=str
+)
+@pytest.mark.parametrize(
+    "surrogate", [s for s in surrogates() if s.name not in MEASURES_ITS_INPUT], ids=write
+)
 def test_over_puts_the_natural_range_onto_the_levels(surrogate, levels):
     center, half = (levels[0] + levels[-1]) / 2, (levels[-1] - levels[0]) / 2
     if surrogate.one_sided:
@@ -111,7 +129,9 @@ def test_over_puts_the_natural_range_onto_the_levels(surrogate, levels):
         t = t[t < surrogate.top]  # its tail falls over one step, however many there are
     over = surrogate.over(levels)
     assert torch.allclose(over.slope(center + half * t), surrogate.slope(t), rtol=1e-9, atol=1e-12)
-    assert torch.allclose(over.curve(center + half * t), center + half * surrogate.curve(t), rtol=1e-9, atol=1e-12)
+    assert torch.allclose(
+        over.curve(center + half * t), center + half * surrogate.curve(t), rtol=1e-9, atol=1e-12
+    )
     if over.breaks is not None:
         assert over.breaks == pytest.approx([center + half * b for b in surrogate.breaks])
 
@@ -165,8 +185,8 @@ def test_a_surrogate_without_a_slope_says_what_is_missing():
     ("name", "field"),
     [
         ("clipped_relu", "top"), ("log_tailed_relu", "top"), ("reverse_exponential", "top"), ("sigmoid", "k"),
-        ("tanh", "k"), ("triangular", "width"), ("triangular", "height"), ("arctan", "a"), ("gaussian", "sigma"),
-        ("swish_sign", "beta"), ("magnitude_aware_sign", "clip"), ("ede", "t_min"), ("ede", "t_max"), ("reste", "clip"),
+        ("tanh", "k"), ("triangular", "width"), ("triangular", "height"), ("arctan", "a"), ("gaussian", "sigma"),  # noqa: E501
+        ("swish_sign", "beta"), ("magnitude_aware_sign", "clip"), ("ede", "t_min"), ("ede", "t_max"), ("reste", "clip"),  # noqa: E501
     ],
 )  # fmt: skip
 def test_a_width_that_is_not_positive_is_refused_by_name(name, field, bad):

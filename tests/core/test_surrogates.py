@@ -9,7 +9,9 @@ from coarsegrad.core.surrogates import SURROGATES
 
 @pytest.mark.parametrize("module", [bumps, scheduled, windows], ids=lambda m: m.__name__)
 def test_every_surrogate_of_the_library_is_in_the_catalogue(module):
-    here = {thing for thing in vars(module).values() if isinstance(thing, type) and issubclass(thing, Surrogate)}
+    here = {
+        thing for thing in vars(module).values() if isinstance(thing, type) and issubclass(thing, Surrogate)
+    }
     assert here - {Surrogate, Stretched} <= set(SURROGATES.values())
 
 

@@ -19,9 +19,8 @@ import transformers
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 
-from nn.architectures import ARCHITECTURES, run  # noqa: E402
-
 from coarsegrad.nn import calibrate, plan, prepare  # noqa: E402
+from nn.architectures import ARCHITECTURES, run  # noqa: E402
 
 ROWS, PAGE = ROOT / "runs" / "models.jsonl", ROOT / "docs" / "models.md"
 HEAD = """# Models
@@ -68,7 +67,11 @@ def measure(name):
         "weights": made.coverage,
         "both": sum(r.macs for r in both) / made.macs,
         "floats": [[r.name, r.kind, r.macs / made.macs, r.reason] for r in made.floats if r.macs],
-        "inputs": [[r.name, r.kind, r.macs / made.macs, r.activation_reason] for r in made.rows if r.activation_reason and r.macs],
+        "inputs": [
+            [r.name, r.kind, r.macs / made.macs, r.activation_reason]
+            for r in made.rows
+            if r.activation_reason and r.macs
+        ],
     }
     quantized = prepare(model.train(), "w2a2", batch)
     calibrate(quantized, [batch])
@@ -97,10 +100,16 @@ def compiled(model, batch):
 
 
 def page(rows):
-    lines = [HEAD.format(torch=torch.__version__, transformers=transformers.__version__, monai=monai.__version__)]
+    lines = [
+        HEAD.format(torch=torch.__version__, transformers=transformers.__version__, monai=monai.__version__)
+    ]
     for r in rows:
-        lines.append(f"| {r['name']} | {r['layers']} | {r['macs']:,} | {r['weights']:.1%} | {r['both']:.1%} |\n")
-    lines.append("\n**Exceptions.** Weights that stay in float although they carry MACs, and inputs that do:\n\n")
+        lines.append(
+            f"| {r['name']} | {r['layers']} | {r['macs']:,} | {r['weights']:.1%} | {r['both']:.1%} |\n"
+        )
+    lines.append(
+        "\n**Exceptions.** Weights that stay in float although they carry MACs, and inputs that do:\n\n"
+    )
     for r in rows:
         for title, kept in (("weight", r["floats"]), ("input", r["inputs"])):
             grouped = {}
@@ -110,9 +119,13 @@ def page(rows):
                 lines.append(f"- {r['name']}, {title} of `{kind}` ({share:.1%} of the MACs): {reason}.\n")
     lines.append(COMPILE)
     for r in rows:
-        lines.append(f"| {r['name']} | {r['float_breaks']} | {r['breaks']} | {r['whole'].replace('|', '/')} |\n")
+        lines.append(
+            f"| {r['name']} | {r['float_breaks']} | {r['breaks']} | {r['whole'].replace('|', '/')} |\n"
+        )
     whole = sum(r["whole"] == "yes" for r in rows)
-    lines.append(f"\n{whole} of {len(rows)} compile whole; {sum(r['float_breaks'] == 0 for r in rows)} do in float.\n")
+    lines.append(
+        f"\n{whole} of {len(rows)} compile whole; {sum(r['float_breaks'] == 0 for r in rows)} do in float.\n"
+    )
     return "".join(lines)
 
 

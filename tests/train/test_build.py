@@ -6,7 +6,15 @@ from torch import nn
 
 from coarsegrad.nn import FakeQuantize
 from coarsegrad.train import zoo
-from coarsegrad.train.build import build, float_model, load_run, load_weights, quantized, start_scales
+from coarsegrad.train.build import (
+    build,
+    float_model,
+    load_run,
+    load_weights,
+    quantized,
+    start_scales,
+    training_mode,
+)
 from coarsegrad.train.checkpoint import CheckpointError
 from coarsegrad.train.loop import train
 from coarsegrad.train.plan import TrainPlan
@@ -23,7 +31,10 @@ def test_a_float_plan_builds_the_zoo_model_itself():
     model, data = build(replace(SMALL, recipe=None))
     same = zoo.build(SMALL.model, in_shape=data.in_shape, classes=10, seed=0)
     assert not quantizers(model)
-    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), same.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(model.state_dict().values(), same.state_dict().values(), strict=True)
+    )
 
 
 def test_first_and_last_layer_get_their_own_bits():
@@ -40,7 +51,7 @@ def test_first_scales_of_an_untrained_model_are_those_of_its_first_training_batc
     lazy, _ = build(SMALL)
     batch = next(data.train_batches(64).epoch(0))
     stats = {n: b.clone() for n, b in model.named_buffers() if "running" in n}
-    start_scales(model, [batch], trained=False)
+    start_scales(training_mode(SMALL, model), [batch], trained=False)
     lazy.train()(batch[0])
     for name, q in quantizers(model).items():
         assert torch.equal(q.scale, quantizers(lazy)[name].scale)
@@ -65,7 +76,9 @@ def test_start_loads_float_weights_from_a_file(tmp_path):
 def test_weights_that_do_not_fit_are_one_error_that_names_them():
     model = nn.Linear(3, 2)
     wrong = {"weight": torch.zeros(2, 4), "gain": torch.zeros(1)}
-    with pytest.raises(ValueError, match=r"bias is missing; gain is unknown; weight has shape \[2, 4\], here \[2, 3\]"):
+    with pytest.raises(
+        ValueError, match=r"bias is missing; gain is unknown; weight has shape \[2, 4\], here \[2, 3\]"
+    ):
         load_weights(model, wrong, "w.pt")
 
 
@@ -89,7 +102,7 @@ def test_a_folder_without_a_run_says_so(tmp_path):
 def test_a_checkpoint_of_another_recipe_is_one_clear_error(tmp_path):
     list(train(SMALL, tmp_path))
     (tmp_path / "plan.toml").write_text(replace(SMALL, recipe="w4a4").write())
-    with pytest.raises(CheckpointError, match="another plan .recipe='w4a4' there, 'w2a2' here|recipe='w2a2' there"):
+    with pytest.raises(CheckpointError, match="another plan .recipe='w2a2' there, 'w4a4' here"):
         load_run(tmp_path)
 
 

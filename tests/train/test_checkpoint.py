@@ -11,7 +11,15 @@ import pytest
 import torch
 
 from coarsegrad.train import checkpoint
-from coarsegrad.train.checkpoint import FORMAT, CheckpointError, RunFolder, packed, read_weights, replacing, unpacked
+from coarsegrad.train.checkpoint import (
+    FORMAT,
+    CheckpointError,
+    RunFolder,
+    packed,
+    read_weights,
+    replacing,
+    unpacked,
+)
 from coarsegrad.train.plan import TrainPlan
 
 PLAN = TrainPlan()
@@ -19,7 +27,12 @@ PLAN = TrainPlan()
 
 def state(number, plan=PLAN, size=3):
     weights = {"w": torch.full((size,), float(number))}
-    return {"format": FORMAT, "plan": plan.values(), "model": weights, "rows": [{"epoch": i + 1} for i in range(number)]}
+    return {
+        "format": FORMAT,
+        "plan": plan.values(),
+        "model": weights,
+        "rows": [{"epoch": i + 1} for i in range(number)],
+    }
 
 
 @pytest.fixture
@@ -37,7 +50,9 @@ def test_a_run_folder_holds_the_configuration_the_versions_and_the_command(files
     assert TrainPlan.read(files.path / "plan.toml") == PLAN
     assert (files.path / "command.txt").read_text() == "coarsegrad train --config plan.toml\n"
     found = json.loads((files.path / "versions.json").read_text())
-    assert found["torch"] == torch.__version__ and found["seed"] == PLAN.seed and found["plan_id"] == PLAN.id()
+    assert (
+        found["torch"] == torch.__version__ and found["seed"] == PLAN.seed and found["plan_id"] == PLAN.id()
+    )
 
 
 def test_the_last_two_checkpoints_are_kept(files):
@@ -54,9 +69,16 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(files, damage)
     content = files.last.read_bytes()
     flipped = bytearray(content)
     flipped[len(content) // 2] ^= 1
-    spoilt = {"cut": content[: len(content) // 2], "empty": b"", "flipped": bytes(flipped), "foreign": b"PK not ours"}
+    spoilt = {
+        "cut": content[: len(content) // 2],
+        "empty": b"",
+        "flipped": bytes(flipped),
+        "foreign": b"PK not ours",
+    }
     files.last.write_bytes(spoilt[damage])
-    with pytest.warns(UserWarning, match=r"checkpoint\.pt is (cut short|damaged).*continuing from checkpoint\.previous\.pt"):
+    with pytest.warns(
+        UserWarning, match=r"checkpoint\.pt is (cut short|damaged).*continuing from checkpoint\.previous\.pt"
+    ):
         assert files.load(PLAN)["rows"] == [{"epoch": 1}]
 
 
@@ -100,7 +122,9 @@ def test_another_plan_is_refused_by_what_differs_and_nothing_is_touched(files):
     files.save(state(1))
     before = written(files)
     other = replace(PLAN, recipe="w4a4", lr=0.1)
-    with pytest.raises(CheckpointError, match=r"another plan \(recipe='w2a2' there, 'w4a4' here; lr=0.05 there, 0.1 here\)"):
+    with pytest.raises(
+        CheckpointError, match=r"another plan \(recipe='w2a2' there, 'w4a4' here; lr=0.05 there, 0.1 here\)"
+    ):
         files.open(other, resume=True)
     assert written(files) == before
 
@@ -144,7 +168,9 @@ def test_a_full_disk_is_one_clear_error_and_the_earlier_checkpoint_stays(files, 
     monkeypatch.setattr(checkpoint.os, call, full)
     if call == "link":
         monkeypatch.setattr(checkpoint.os, "replace", full)
-    with pytest.raises(OSError, match=r"checkpoint\.pt in .* could not be written; make room and run again") as raised:
+    with pytest.raises(
+        OSError, match=r"checkpoint\.pt in .* could not be written; make room and run again"
+    ) as raised:
         files.save(state(3))
     assert raised.value.errno == error
     assert written(files) == before
@@ -186,8 +212,15 @@ def test_an_interrupted_write_leaves_nothing_behind(tmp_path):
 
 
 def test_weights_are_read_from_torch_files_safetensors_and_checkpoints(tmp_path, files):
-    safetensors = pytest.importorskip("safetensors.torch", reason="needs safetensors: pip install safetensors")
-    weights = {"a": torch.randn(2, 3), "b": torch.arange(4), "c": torch.randn(3).bfloat16(), "d": torch.tensor(True)}
+    safetensors = pytest.importorskip(
+        "safetensors.torch", reason="needs safetensors: pip install safetensors"
+    )
+    weights = {
+        "a": torch.randn(2, 3),
+        "b": torch.arange(4),
+        "c": torch.randn(3).bfloat16(),
+        "d": torch.tensor(True),
+    }
     torch.save(weights, tmp_path / "a.pt")
     safetensors.save_file(weights, tmp_path / "a.safetensors", metadata={"from": "elsewhere"})
     files.save({**state(1), "model": weights})

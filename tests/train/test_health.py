@@ -11,7 +11,12 @@ from coarsegrad.train.health import NonFinite, Origin, finite, locate
 
 def net():
     layers = nn.Sequential()
-    for name, layer in {"a": nn.Linear(4, 8), "relu": nn.ReLU(), "b": nn.Linear(8, 8), "c": nn.Linear(8, 3)}.items():
+    for name, layer in {
+        "a": nn.Linear(4, 8),
+        "relu": nn.ReLU(),
+        "b": nn.Linear(8, 8),
+        "c": nn.Linear(8, 3),
+    }.items():
         layers.add_module(name, layer)
     return layers
 

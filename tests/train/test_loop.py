@@ -278,7 +278,9 @@ for row in loop.train(plan, folder, checkpoint_seconds=None if seconds < 0 else 
 """
 # In a run of 3 epochs of 6 steps: between epochs, in the middle of one, and at every act of writing.
 KILLS = [("one_epoch", 2), ("counted", 9), ("packed", 2)]
-KILLS += [("fsync", n) for n in range(10, 16)] + [("replace", n) for n in range(4, 9)] + [("link", 1), ("link", 2)]
+KILLS += (
+    [("fsync", n) for n in range(10, 16)] + [("replace", n) for n in range(4, 9)] + [("link", 1), ("link", 2)]
+)
 
 
 def killed(folder, where, count, seconds=-1.0):

@@ -13,7 +13,10 @@ from coarsegrad.train.plan import TrainPlan
 
 torch.set_num_threads(1)
 SMALL = TrainPlan(model="mlp(widths=(8,))", recipe=None, epochs=1, batch_size=256)
-LOGITS, LABELS = torch.randn(6, 4, generator=torch.Generator().manual_seed(1)), torch.tensor([0, 1, 2, 3, 0, 1])
+LOGITS, LABELS = (
+    torch.randn(6, 4, generator=torch.Generator().manual_seed(1)),
+    torch.tensor([0, 1, 2, 3, 0, 1]),
+)
 
 
 class Fixed(nn.Module):

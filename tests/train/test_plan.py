@@ -21,7 +21,9 @@ FULL = TrainPlan(
 )
 
 
-@pytest.mark.parametrize("plan", [TrainPlan(), TrainPlan(recipe=None), FULL], ids=["default", "float", "full"])
+@pytest.mark.parametrize(
+    "plan", [TrainPlan(), TrainPlan(recipe=None), FULL], ids=["default", "float", "full"]
+)
 def test_a_plan_survives_its_file(plan, tmp_path):
     (tmp_path / "plan.toml").write_text(plan.write(), encoding="utf-8")
     assert TrainPlan.read(tmp_path / "plan.toml") == plan
@@ -92,7 +94,13 @@ def test_an_unknown_field_gets_the_closest_name():
 
 
 def test_the_id_depends_on_every_field_but_where_the_run_happens():
-    others = {"data": "gaussian", "model": "mlp", "recipe": "w1a1", "activations": "relus", "optimizer": "adam"}
+    others = {
+        "data": "gaussian",
+        "model": "mlp",
+        "recipe": "w1a1",
+        "activations": "relus",
+        "optimizer": "adam",
+    }
     others |= {"weight_surrogate": "identity", "activation_surrogate": "identity", "schedule": "constant"}
     others |= {"batch_norm": "frozen", "latent": ("clip",), "rules": ("a=w4a8",), "first": None, "last": None}
     others |= {"grad_clip": 1.0, "start": "a.pt", "teacher": "b", "distill": 0.5, "momentum": 0.5}
@@ -125,7 +133,9 @@ def test_schedules_begin_at_one_and_end_where_they_should():
     assert set(SCHEDULES) == {"cosine", "constant", "step"}
     assert [Cosine().at(e, 10) for e in (0, 5, 10)] == pytest.approx([1, 0.5, 0], abs=1e-15)
     assert [Constant().at(e, 10) for e in (0, 5, 10)] == [1, 1, 1]
-    assert [Step((2, 4), 0.1).at(e, 10) for e in (0, 1.99, 2, 3, 4, 9)] == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
+    assert [Step((2, 4), 0.1).at(e, 10) for e in (0, 1.99, 2, 3, 4, 9)] == pytest.approx(
+        [1, 1, 0.1, 0.1, 0.01, 0.01]
+    )
 
 
 def test_warmup_climbs_from_near_zero_to_the_schedule():

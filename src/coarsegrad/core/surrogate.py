@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-import torch
+import torch  # noqa: F401 (the doctest above)
 from torch import Tensor
 
 

@@ -151,7 +151,7 @@ class HardTanh(Surrogate):
 
 @dataclass(frozen=True)
 class LeakyReLU(Surrogate):
-    """Curve x for x > 0, leak * x else. Maas et al. 2013; as an STE: Xiao et al. 2022."""
+    """Curve x for x > 0, leak * x else. Maas et al. 2013."""
 
     leak: float = 0.01
     name: ClassVar[str] = "leaky_relu"
@@ -175,7 +175,7 @@ class LeakyReLU(Surrogate):
 
 @dataclass(frozen=True)
 class LeakyHardTanh(Surrogate):
-    """Curve of slope 1 on (-1, 1) and of slope ``leak`` outside; no unit dies. Darabi et al. 2018 discuss why."""
+    """Curve of slope 1 on (-1, 1) and of slope ``leak`` outside: no unit dies."""
 
     leak: float = 0.1
     name: ClassVar[str] = "leaky_hardtanh"
@@ -225,7 +225,7 @@ class LogTailedReLU(Surrogate):
 
 @dataclass(frozen=True)
 class ReverseExponential(Surrogate):
-    r"""Curve \(q(1 - e^{-x/q})\) for x > 0; slope \(e^{-x/q}\). Vanderschueren & De Vleeschouwer; arXiv:2011.11256."""
+    r"""Curve \(q(1 - e^{-x/q})\) for x > 0; slope \(e^{-x/q}\). Long, Yin & Xin 2021, arXiv:2011.11256."""
 
     top: float = 1.0
     name: ClassVar[str] = "reverse_exponential"

@@ -8,6 +8,18 @@ from coarsegrad.nn.prepare import convert, pairs, prepare, quantize, set_progres
 from coarsegrad.nn.recipe import Bits, Recipe, Rule
 
 __all__ = [
-    "Bits", "FakeQuantize", "Plan", "Recipe", "Rule", "calibrate", "convert", "fold_bn", "pairs", "plan", "prepare",
-    "quantize", "reestimate_bn", "set_progress",
-]  # fmt: skip
+    "Bits",
+    "FakeQuantize",
+    "Plan",
+    "Recipe",
+    "Rule",
+    "calibrate",
+    "convert",
+    "fold_bn",
+    "pairs",
+    "plan",
+    "prepare",
+    "quantize",
+    "reestimate_bn",
+    "set_progress",
+]

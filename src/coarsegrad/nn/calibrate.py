@@ -24,7 +24,9 @@ def calibrate(model: nn.Module, batches: Iterable[Any]) -> list[str]:
     >>> calibrate(net, [torch.randn(32, 4)])
     []
     """
-    quantizers = {n: m for n, m in model.named_modules() if isinstance(m, FakeQuantize) and m.role == "activation"}
+    quantizers = {
+        n: m for n, m in model.named_modules() if isinstance(m, FakeQuantize) and m.role == "activation"
+    }
     number = 0
     try:
         for q in quantizers.values():
@@ -53,13 +55,15 @@ def reestimate_bn(model: nn.Module, batches: Iterable[Any]) -> int:
 
     Nagel et al. 2022, arXiv:2203.11086, section 4: oscillating weights leave stale statistics behind.
     Everything but batch norm runs in eval mode. Returns the number of batch norms re-estimated; one that
-    is not called keeps its statistics. Raises ``ValueError`` on no batches; statistics then stay as they were.
+    is not called keeps its statistics. Raises ``ValueError`` on no batches, and then changes nothing.
 
     >>> net = nn.Sequential(nn.Linear(4, 2), nn.BatchNorm1d(2))
     >>> reestimate_bn(net, [torch.randn(32, 4), torch.randn(32, 4)])
     1
     """
-    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    norms = [
+        m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats
+    ]
     before = [(m.momentum, {n: b.clone() for n, b in m.named_buffers(recurse=False)}) for m in norms]
     number, finished, called = 0, False, 0
     try:

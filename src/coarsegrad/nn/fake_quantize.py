@@ -1,4 +1,4 @@
-"""One quantizer in a network: a quantizer, a surrogate, and the state (scale and the like) that `core` does not hold."""
+"""One quantizer in a network: a quantizer, a surrogate, and the state that `core` does not hold."""
 
 import math
 
@@ -30,7 +30,9 @@ class FakeQuantize(nn.Module):
     True
     """
 
-    def __init__(self, quantizer: Quantizer, surrogate: Surrogate | None = None, weight: Tensor | None = None):
+    def __init__(
+        self, quantizer: Quantizer, surrogate: Surrogate | None = None, weight: Tensor | None = None
+    ):
         super().__init__()
         self.quantizer = quantizer
         self.surrogate: Surrogate = HardTanh() if surrogate is None else surrogate
@@ -40,6 +42,7 @@ class FakeQuantize(nn.Module):
         self._seen: list[Tensor] | None = None
         self._ready = quantizer.live
         self.register_buffer("ready", torch.tensor(quantizer.live))
+        self.register_buffer("form", _form(quantizer))  # so that a state of another quantizer is refused
         self._undecided = isinstance(quantizer, Uniform) and quantizer.signed is None
         if self._undecided:
             self.register_buffer("signed", torch.tensor(False))
@@ -68,7 +71,7 @@ class FakeQuantize(nn.Module):
         return self._quantized(x, self._over)
 
     def behind_relu(self, x: Tensor) -> Tensor:
-        """``self(relu(x))``, gradient included; in one step where the surrogate is a window and the lowest level is 0."""
+        """``self(relu(x))``, gradient included; one step for windows where the lowest level is 0."""
         if self._ready and self._seen is None and self._over is not None and self._over.passes:
             right = self._over.passes[1]
             if self.quantizer.levels[0] == 0 and "offset" not in self._names and self._over.passes[0] <= 0:
@@ -151,7 +154,9 @@ class FakeQuantize(nn.Module):
 
     def _start(self, x):
         if torch.compiler.is_compiling():
-            raise RuntimeError(f"{self.place or 'a quantizer'} has no scale yet: calibrate before torch.compile")
+            raise RuntimeError(
+                f"{self.place or 'a quantizer'} has no scale yet: calibrate before torch.compile"
+            )
         if not self.training:
             raise RuntimeError(
                 f"{self.place or 'a quantizer'} has no scale yet: run calibrate(model, batches) "
@@ -192,6 +197,13 @@ class FakeQuantize(nn.Module):
         self._over = self.surrogate.over(self.quantizer.window) if decided and not own else None
 
     def _load_from_state_dict(self, state_dict, prefix, *args):
+        theirs, errors = state_dict.get(prefix + "form"), args[-1]
+        if theirs is not None and bytes(theirs.tolist()) != bytes(self.form.tolist()):  # pyright: ignore
+            told, mine = (bytes(t.tolist()).decode(errors="replace") for t in (theirs, self.form))  # pyright: ignore
+            errors.append(
+                f"{prefix}: this state is of {told}, the model has {mine}: prepare it with the same recipe"
+            )
+            return
         super()._load_from_state_dict(state_dict, prefix, *args)
         self._ready = bool(self.ready)
         if self._undecided and self._ready:
@@ -202,6 +214,12 @@ class FakeQuantize(nn.Module):
         from coarsegrad import spec
 
         return f"{self.role}, {spec.write(self.quantizer)}, {getattr(self.surrogate, 'name', 'own')}"
+
+
+def _form(quantizer):
+    from coarsegrad import spec
+
+    return torch.tensor(list(spec.write(quantizer).encode()), dtype=torch.uint8)
 
 
 def _with_sign(quantizer, signed):

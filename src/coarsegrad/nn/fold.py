@@ -44,15 +44,21 @@ def _same(model, pairs, example):
     for _, name in pairs:
         norm = trial.get_submodule(name)
         for tensor, low, high in (
-            (norm.running_mean, -0.5, 0.5), (norm.running_var, 0.5, 2.0), (norm.weight, 0.5, 1.5), (norm.bias, -0.5, 0.5),
-        ):  # fmt: skip
+            (norm.running_mean, -0.5, 0.5),
+            (norm.running_var, 0.5, 2.0),
+            (norm.weight, 0.5, 1.5),
+            (norm.bias, -0.5, 0.5),
+        ):
             if tensor is not None:
                 tensor.copy_(torch.rand(tensor.shape, generator=generator) * (high - low) + low)
     folded = copy.deepcopy(trial)
     for layer, name in pairs:
         _fold(folded, layer, name)
     a, b = _outputs(trial, example), _outputs(folded, example)
-    close = (torch.allclose(x, y, rtol=1e-5, atol=1e-5 * (1 + float(y.abs().max()))) for x, y in zip(a, b, strict=True))
+    close = (
+        torch.allclose(x, y, rtol=1e-5, atol=1e-5 * (1 + float(y.abs().max())))
+        for x, y in zip(a, b, strict=True)
+    )
     return bool(a) and all(close)
 
 
@@ -62,7 +68,11 @@ def _neighbours(model, example):
         return layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
 
     layers = {id(m): n for n, m in model.named_modules() if _plain(m)}
-    norms = {id(m): n for n, m in model.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats}
+    norms = {
+        id(m): n
+        for n, m in model.named_modules()
+        if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats
+    }
     made: dict[int, tuple[str, Tensor]] = {}
     calls: dict[str, int] = {}
     found, handles = [], []
@@ -101,7 +111,9 @@ def _fold(model, layer_name, norm_name):
     if norm.weight is not None:
         factor = factor * norm.weight.double()
     old = layer.bias.double() if layer.bias is not None else torch.zeros_like(factor)
-    bias = (old - norm.running_mean.double()) * factor + (norm.bias.double() if norm.bias is not None else 0.0)
+    bias = (old - norm.running_mean.double()) * factor + (
+        norm.bias.double() if norm.bias is not None else 0.0
+    )
     weight = layer.weight.double()
     if isinstance(layer, TRANSPOSED):
         groups = weight.reshape(layer.groups, -1, *weight.shape[1:])

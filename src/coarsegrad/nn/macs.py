@@ -18,7 +18,7 @@ _BATCHED = ("bmm", "baddbmm")
 
 
 class MacCounter(TorchDispatchMode):
-    """While active, ``macs[id(parameter)]`` counts for the parameters of ``model``, for all examples of a batch.
+    """While active, ``macs[id(parameter)]`` counts for ``model``'s parameters, all examples of a batch.
 
     >>> net = nn.Linear(4, 8)
     >>> with MacCounter(net) as counter:
@@ -46,7 +46,9 @@ class MacCounter(TorchDispatchMode):
             self._credit(packet, args, kwargs, out, [o for o in reversed(origins) if o is not None], origins)
         elif packet.__name__ == "_grouped_mm" and given[1].dim() == 3:  # [tokens, in], [experts, in, out]
             self._add(origins[1], given[0].numel() * given[1].shape[-1])
-        elif packet.__name__ == "mkldnn_rnn_layer":  # one direction of one layer: [time, batch, in], w_ih, w_hh
+        elif (
+            packet.__name__ == "mkldnn_rnn_layer"
+        ):  # one direction of one layer: [time, batch, in], w_ih, w_hh
             steps = given[0].shape[0] * given[0].shape[1]
             for weight in given[1:3]:
                 self._add(self._origin.get(_storage(weight)), steps * weight.numel())

@@ -1,4 +1,4 @@
-"""The plan: every layer with bits, shapes, MACs and memory, and every layer that stays float, with the reason."""
+"""The plan: each layer with bits, shapes, MACs and memory, and each that stays float, with the reason."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -84,13 +84,34 @@ class Plan:
         return sum(r.bytes_after for r in self.rows) + 4 * sum(r.parameters for r in self.floats)
 
     def __str__(self) -> str:
-        head = ("layer", "type", "weight shape", "output", "weight", "input", "range", "MACs", "KiB", "-> KiB")
+        head = (
+            "layer",
+            "type",
+            "weight shape",
+            "output",
+            "weight",
+            "input",
+            "range",
+            "MACs",
+            "KiB",
+            "-> KiB",
+        )
         body = []
         for r in self.rows:
-            body.append((
-                r.name or "(model)", r.kind, _shape(r.shape), _shape(r.out_shape), _short(r.weight), _short(r.activation),
-                r.ranges, _count(r.macs), _kib(r.bytes_before), _kib(r.bytes_after),
-            ))  # fmt: skip
+            body.append(
+                (
+                    r.name or "(model)",
+                    r.kind,
+                    _shape(r.shape),
+                    _shape(r.out_shape),
+                    _short(r.weight),
+                    _short(r.activation),
+                    r.ranges,
+                    _count(r.macs),
+                    _kib(r.bytes_before),
+                    _kib(r.bytes_after),
+                )
+            )
         lines = _table(head, body, right=(7, 8, 9))
         if self.outputs:
             cells = [(r.name or "(model)", r.kind, _short(r.activation), r.ranges) for r in self.outputs]
@@ -100,7 +121,8 @@ class Plan:
             for r in (*self.floats, *(_float_row(r) for r in self.rows if r.weight is None))
         ]
         if stays:
-            lines += ["", "stays in float:"] + _table(("layer", "type", "parameters", "MACs", "reason"), stays, right=(2, 3))
+            head = ("layer", "type", "parameters", "MACs", "reason")
+            lines += ["", "stays in float:", *_table(head, stays, right=(2, 3))]
         notes: dict[str, list[str]] = {}
         for r in self.rows:
             for text in (r.note, r.activation_reason and f"input stays float: {r.activation_reason}"):
@@ -110,12 +132,16 @@ class Plan:
             lines += ["", "notes:", *(f"  {', '.join(names)}: {text}" for text, names in notes.items())]
         coverage = "unknown without an example" if self.coverage is None else f"{100 * self.coverage:.1f} %"
         before, after = self.bytes_before, max(self.bytes_after, 1)
-        lines += ["", f"weight MACs quantized: {coverage}; weights {_kib(before)} -> {_kib(after)} KiB ({before / after:.1f}x smaller)"]
+        lines += [
+            "",
+            f"weight MACs quantized: {coverage}; "
+            f"weights {_kib(before)} -> {_kib(after)} KiB ({before / after:.1f}x smaller)",
+        ]
         return "\n".join(lines)
 
 
 def plan(model: nn.Module, recipe: str | Recipe | None = None, example: Any = None) -> Plan:
-    """What ``prepare(model, recipe)`` would do, without doing it; of a prepared model, what was done, and its ranges.
+    """What ``prepare(model, recipe)`` would do, without doing it; of a prepared one, what was done.
 
     ``example``: one batch (tensor, tuple of arguments, dict of keywords); with it the plan knows call order,
     shapes, MACs (for that batch) and which modules are never called. A prepared or converted model needs no
@@ -130,7 +156,9 @@ def plan(model: nn.Module, recipe: str | Recipe | None = None, example: Any = No
     if any(type(m).__name__ in ("FakeQuantize", "QuantizedWeight") for m in model.modules()):
         return _done(found)
     if recipe is None:
-        raise ValueError("this model is not prepared: plan(model, recipe) needs the recipe, as in plan(model, 'w2a2')")
+        raise ValueError(
+            "this model is not prepared: plan(model, recipe) needs the recipe, as in plan(model, 'w2a2')"
+        )
     return draft(found, Recipe.read(recipe))
 
 
@@ -154,7 +182,9 @@ def relu_choices(found: Survey, recipe: Recipe) -> dict[str, Quantizer]:
     if recipe.activations != "relus":
         return {}
     if not found.relus and Bits.read(recipe.bits).activation is not None:
-        raise ValueError("Recipe(activations='relus') finds no ReLU-like module here (functional ones are unseen): use 'inputs'")
+        raise ValueError(
+            "Recipe(activations='relus') finds no ReLU-like module (functional ones are unseen): use 'inputs'"
+        )
     chosen = {}
     for name, module in found.relus.items():
         bits = Bits.read(recipe.bits)
@@ -175,8 +205,14 @@ def _done(found: Survey) -> Plan:
         reason = "" if q is not None or weights[0] is None else site.input_reason or "not quantized here"
         kept[site.name] = (Bits(weights[0], None if q is None else q.quantizer), reason)
     places = {n: getattr(m, "output_quantizer", None) for n, m in found.relus.items()}
-    outputs = [OutputRow(n, plain_type(found.relus[n]).__name__, q.quantizer, _range(q)) for n, q in places.items() if q is not None]
-    return Plan(_rows(found, kept), _floats(found), tuple(outputs), {n: bits for n, (bits, _) in kept.items()})
+    outputs = [
+        OutputRow(n, plain_type(found.relus[n]).__name__, q.quantizer, _range(q))
+        for n, q in places.items()
+        if q is not None
+    ]
+    return Plan(
+        _rows(found, kept), _floats(found), tuple(outputs), {n: bits for n, (bits, _) in kept.items()}
+    )
 
 
 def _held(module: nn.Module, name: str) -> Quantizer | None:
@@ -202,15 +238,33 @@ def _rows(found: Survey, kept: dict[str, tuple[Bits, str]]) -> tuple[Row, ...]:
         counted.update(id(parts[0]) for parts in tensors.values())
         shapes = {n: getattr(site.module, n).detach() for n in site.weights}
         before = 4 * sum(p.numel() for n in fresh for p in tensors[n])
-        after = before if bits.weight is None else sum(_packed(on_axis(bits.weight, site.weights[n]), shapes[n]) for n in fresh)
+        after = (
+            before
+            if bits.weight is None
+            else sum(_packed(on_axis(bits.weight, site.weights[n]), shapes[n]) for n in fresh)
+        )
         note = site.note
         if len(fresh) < len(tensors):
-            note = "; ".join(filter(None, (note, "weight tied to an earlier layer: one quantizer serves both")))
+            note = "; ".join(
+                filter(None, (note, "weight tied to an earlier layer: one quantizer serves both"))
+            )
         activation = None if reason else bits.activation
-        rows.append(Row(
-            site.name, site.kind, tuple(next(iter(shapes.values())).shape), bits.weight, activation, reason,
-            _range(getattr(site.module, "input_quantizer", None)), site.out_shape, site.macs, before, after, note,
-        ))  # fmt: skip
+        rows.append(
+            Row(
+                site.name,
+                site.kind,
+                tuple(next(iter(shapes.values())).shape),
+                bits.weight,
+                activation,
+                reason,
+                _range(getattr(site.module, "input_quantizer", None)),
+                site.out_shape,
+                site.macs,
+                before,
+                after,
+                note,
+            )
+        )
     return tuple(rows)
 
 
@@ -222,7 +276,10 @@ def _choices(found: Survey, recipe: Recipe) -> dict[str, Bits]:
     if inner:
         first = min(called, key=lambda s: s.order or 0) if called else inner[0]
         last = sorted(called, key=lambda s: s.last or 0)[-1] if called else inner[-1]
-        ends = {last.name: recipe.last, first.name: recipe.first or recipe.last if first is last else recipe.first}
+        ends = {
+            last.name: recipe.last,
+            first.name: recipe.first or recipe.last if first is last else recipe.first,
+        }
     chosen: dict[str, tuple[int, Bits]] = {}
     for site in found.sites:
         strength, bits = 0, Bits.read(recipe.bits)
@@ -267,10 +324,14 @@ def _tied(sites: Sequence[Site], chosen: dict[str, tuple[int, Bits]]) -> dict[st
         weights = [chosen[s.name][1].weight for s in strongest]
         names = " and ".join(s.name for s in strongest)
         if any(w != weights[0] for w in weights[1:]):
-            raise ValueError(f"{names} share one weight but get different bits; give them the same in one rule")
+            raise ValueError(
+                f"{names} share one weight but get different bits; give them the same in one rule"
+            )
         if weights[0] is not None and len({on_axis(weights[0], axis) for _, axis in group}) > 1:
             names = " and ".join(s.name for s, _ in group)
-            raise ValueError(f"{names} share one weight, with channels on different axes; give it a scale per tensor")
+            raise ValueError(
+                f"{names} share one weight, with channels on different axes; give it a scale per tensor"
+            )
         for site, _ in group:
             result[site.name] = Bits(weights[0], chosen[site.name][1].activation)
     return result
@@ -295,7 +356,9 @@ def _range(q: FakeQuantize | None) -> str:
     if q.quantizer.live:
         return "live"
     values = q.values(q.ready)  # pyright: ignore
-    low, high = (float(q.quantizer.levels[i] * q.scale.flatten()[0] + values.get("offset", 0.0)) for i in (0, -1))
+    low, high = (
+        float(q.quantizer.levels[i] * q.scale.flatten()[0] + values.get("offset", 0.0)) for i in (0, -1)
+    )
     return f"[{low:.3g}, {high:.3g}]"
 
 
@@ -335,7 +398,9 @@ def _table(head: Sequence[str], body: Sequence[Sequence[str]], right: Sequence[i
     widths = [max(len(row[i]) for row in (head, *body)) for i in range(len(head))]
 
     def line(row):
-        cells = [c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
+        cells = [
+            c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
+        ]
         return "  ".join(cells).rstrip()
 
     return [line(head), "  ".join("-" * w for w in widths), *(line(row) for row in body)]

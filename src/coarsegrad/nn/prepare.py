@@ -32,7 +32,9 @@ def prepare(model: nn.Module, recipe: str | Recipe, example: Any = None) -> nn.M
         raise ValueError("this model is quantized already; prepare the float model")
     found = survey(model, example)
     if not found.sites:
-        raise ValueError("this model has no supported layer: Linear, Conv, ConvTranspose, Embedding, MultiheadAttention")
+        raise ValueError(
+            "this model has no supported layer: Linear, Conv, ConvTranspose, Embedding, MultiheadAttention"
+        )
     choices, outputs = draft(found, recipe).choices, relu_choices(found, recipe)
     new = copied(model)
     made: dict[int, FakeQuantize] = {}
@@ -40,7 +42,9 @@ def prepare(model: nn.Module, recipe: str | Recipe, example: Any = None) -> nn.M
         bits, module = choices[site.name], new.get_submodule(site.name)
         if bits.weight is not None:
             for weight, axis in site.weights.items():
-                _parametrize(module, weight, on_axis(bits.weight, axis), recipe.weight_surrogate, made, site.name)
+                _parametrize(
+                    module, weight, on_axis(bits.weight, axis), recipe.weight_surrogate, made, site.name
+                )
         if bits.activation is not None and site.input_reason is None and recipe.activations == "inputs":
             _add(module, "input_quantizer", bits.activation, recipe.activation_surrogate, site.name)
             module.register_forward_pre_hook(_quantize_input, with_kwargs=True)
@@ -48,12 +52,16 @@ def prepare(model: nn.Module, recipe: str | Recipe, example: Any = None) -> nn.M
         _quantize_relu(new.get_submodule(name), quantizer, recipe.activation_surrogate, name)
     for module in new.modules():
         if isinstance(module, nn.TransformerEncoderLayer):
-            module.activation_relu_or_gelu = 0  # torch's fused layer would call no submodule, and so no quantizer
+            module.activation_relu_or_gelu = (
+                0  # torch's fused layer would call no submodule, and so no quantizer
+            )
     return new
 
 
-def quantize(model: nn.Module, recipe: str | Recipe = "w4a4", batches: Iterable[Any] | None = None) -> nn.Module:
-    """Prepare, and calibrate where batches are given: ready to train, or to evaluate as post-training quantization.
+def quantize(
+    model: nn.Module, recipe: str | Recipe = "w4a4", batches: Iterable[Any] | None = None
+) -> nn.Module:
+    """Prepare, and calibrate where batches are given: ready to train, or post-training quantized.
 
     >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
     >>> quantize(net, "w2a2", [torch.randn(16, 4)]).eval()(torch.randn(3, 4)).shape
@@ -74,7 +82,9 @@ def pairs(model: nn.Module) -> Iterator[tuple[nn.Parameter, FakeQuantize]]:
     for module in model.modules():
         if parametrize.is_parametrized(module):
             for kept in module.parametrizations.values():  # pyright: ignore
-                if isinstance(kept[0], FakeQuantize) and id(kept.original) not in seen:  # not behind weight norm
+                if (
+                    isinstance(kept[0], FakeQuantize) and id(kept.original) not in seen
+                ):  # not behind weight norm
                     seen.add(id(kept.original))
                     yield kept.original, kept[0]
 
@@ -87,7 +97,7 @@ def set_progress(model: nn.Module, progress: float) -> None:
 
 
 class ReLUThenQuantize(nn.ReLU):
-    """A ReLU whose output is quantized, in one step where that is exact: neither time nor memory goes to the ReLU."""
+    """A ReLU whose output is quantized, in one step where that is exact: the ReLU itself costs nothing."""
 
     def forward(self, input: Tensor) -> Tensor:
         """The quantized ReLU of the input."""
@@ -123,8 +133,8 @@ def convert(model: nn.Module) -> nn.Module:
     """A copy of a trained prepared model in which each weight is a plain parameter that lies on its levels.
 
     Each such layer keeps the codes in ``<weight>_quantized``. Activation quantizers stay, fixed. In eval mode
-    the outputs are those of the prepared model, bit for bit (of one without ``relax``). Raises ``RuntimeError``
-    where an activation was never calibrated, ``ValueError`` where nothing is quantized.
+    outputs are those of the prepared model, bit for bit (of one without ``relax``). Raises
+    ``RuntimeError`` where an activation was never calibrated, ``ValueError`` where nothing is quantized.
 
     >>> net = quantize(nn.Linear(4, 2), "w2a2", [torch.randn(16, 4)])
     >>> done = convert(net)
@@ -136,7 +146,8 @@ def convert(model: nn.Module) -> nn.Module:
     for name, module in model.named_modules():
         if isinstance(module, FakeQuantize) and module.role == "activation" and not module._ready:
             raise RuntimeError(
-                f"{name} has no scale yet: calibrate or train before convert. If the model never calls this module, "
+                f"{name} has no scale yet: calibrate or train before convert. "
+                "If the model never calls this module, "
                 "prepare(model, recipe, example) sees that and leaves its input alone"
             )
     new = copied(model)
@@ -150,7 +161,9 @@ def convert(model: nn.Module) -> nn.Module:
             continue
         if len(ours) < len(chains):
             other = ", ".join(sorted(set(chains) - set(ours)))
-            raise ValueError(f"a {plain_type(module).__name__} has another parametrization on {other}: remove it first")
+            raise ValueError(
+                f"a {plain_type(module).__name__} has another parametrization on {other}: remove it first"
+            )
         done = {name: _settled(module, name, chain, made) for name, chain in ours.items()}
         # The class is this module's alone to leave: parametrized copies share it with their originals.
         module.__class__ = plain_type(module)

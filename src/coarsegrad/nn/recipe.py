@@ -47,11 +47,13 @@ class Bits:
         parts = dict(part.split("=", 1) for part in text.split(";") if "=" in part)
         if parts and set(parts) <= {"weight", "activation"}:
             return cls(**{key: spec.read(value, *CATALOGUES) for key, value in parts.items()})
-        raise ValueError(f"cannot read bits {text!r}; write w2a2, float, or weight=NAME(...);activation=NAME(...)")
+        raise ValueError(
+            f"cannot read bits {text!r}; write w2a2, float, or weight=NAME(...);activation=NAME(...)"
+        )
 
 
 def weight_quantizer(bits: int) -> Quantizer | None:
-    """The default for weights: binary with mean|w| per channel at 1 bit, LSQ per channel above; None for 32 (float)."""
+    """The default for weights: per channel, at 1 bit binary with mean|w|, above LSQ; None for 32."""
     if bits in (0, 32):
         return None
     if bits == 1:
@@ -66,7 +68,7 @@ def activation_quantizer(bits: int) -> Quantizer | None:
 
 @dataclass(frozen=True)
 class Rule:
-    """For modules whose name matches ``match`` (as a file name pattern) and whose type is ``kind``: these bits.
+    """These bits for modules whose name matches ``match`` (a file name pattern), of type ``kind``.
 
     >>> Rule.read("decoder.*:Linear=w4a8").kind
     'Linear'
@@ -89,7 +91,9 @@ class Rule:
         """From ``PATTERN=BITS`` or ``PATTERN:Type=BITS``."""
         where, sign, bits = text.partition("=")
         if not sign:
-            raise ValueError(f"cannot read rule {text!r}; write PATTERN=w4a8, PATTERN:Type=w4a8 or PATTERN=float")
+            raise ValueError(
+                f"cannot read rule {text!r}; write PATTERN=w4a8, PATTERN:Type=w4a8 or PATTERN=float"
+            )
         match, _, kind = where.partition(":")
         return cls(match.strip() or "*", bits.strip(), kind.strip() or None)
 
@@ -124,7 +128,9 @@ class Recipe:
                 Bits.read(bits)
         for rule in self.rules:
             if not isinstance(rule, Rule):
-                raise ValueError(f"Recipe(rules=...) holds Rule objects, got {rule!r}; Rule.read('PATTERN=w4a8') makes one")
+                raise ValueError(
+                    f"Recipe(rules=...) holds Rule objects, got {rule!r}; Rule.read('PATTERN=w4a8') makes one"
+                )
 
     @classmethod
     def read(cls, text: "str | Recipe") -> "Recipe":

@@ -16,14 +16,25 @@ from coarsegrad.nn.macs import MacCounter, plain_attention
 PLAIN = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
-RELU_LIKE = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.GELU, nn.SiLU, nn.Hardswish, nn.Hardtanh, nn.ELU, nn.Mish)
+RELU_LIKE = (
+    nn.ReLU,
+    nn.ReLU6,
+    nn.LeakyReLU,
+    nn.PReLU,
+    nn.GELU,
+    nn.SiLU,
+    nn.Hardswish,
+    nn.Hardtanh,
+    nn.ELU,
+    nn.Mish,
+)
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 _OURS = ("FakeQuantize", "QuantizedWeight", "ParametrizationList")
 
 
 @dataclass
 class Site:
-    """One weight-bearing module: its weights by parameter name, the axis of its output channels, what it was seen doing."""
+    """One weight-bearing module: its weights with their channel axis, and what it was seen doing."""
 
     name: str
     module: nn.Module
@@ -101,11 +112,17 @@ def survey(model: nn.Module, example: Any = None) -> Survey:
     for name, module in model.named_modules():
         if type(module).__name__ in _OURS or type(module).__module__ == parametrize.__name__:
             continue
-        own = [(n, p) for n, p in _parameters(module) if not (id(module) in places and n in ("bias", "in_proj_bias"))]
+        own = [
+            (n, p)
+            for n, p in _parameters(module)
+            if not (id(module) in places and n in ("bias", "in_proj_bias"))
+        ]
         free = [(n, p) for n, p in own if id(p) not in owner]
         if free:
             size = sum(p.numel() for _, p in free)
-            part = FloatPart(name, plain_type(module).__name__, size, _reason(module, free), tensors=[p for _, p in free])
+            part = FloatPart(
+                name, plain_type(module).__name__, size, _reason(module, free), tensors=[p for _, p in free]
+            )
             found.floats.append(part)
         elif own and id(module) not in places:
             reason = f"shares the weight of {owner[id(own[0][1])]}, but uses it directly, and so in float"
@@ -127,9 +144,13 @@ def copied(model: nn.Module) -> nn.Module:
 
 
 def stored(module: nn.Module, name: str) -> list[Tensor]:
-    """The stored parameters behind a weight: one, or several where a parametrization splits it (weight norm)."""
+    """The stored parameters behind a weight: several where a parametrization splits it (weight norm)."""
     if parametrize.is_parametrized(module, name):
-        return [p for n, p in module.parametrizations[name].named_parameters(recurse=False) if n.startswith("original")]  # pyright: ignore
+        return [
+            p
+            for n, p in module.parametrizations[name].named_parameters(recurse=False)
+            if n.startswith("original")
+        ]  # pyright: ignore
     return [getattr(module, name)]
 
 
@@ -149,7 +170,9 @@ def _site(name: str, module: nn.Module, attention: set[int]) -> Site | None:
     if isinstance(module, nn.MultiheadAttention):
         packed = has_weight(module, "in_proj_weight")
         names = ("in_proj_weight",) if packed else ("q_proj_weight", "k_proj_weight", "v_proj_weight")
-        return Site(name, module, dict.fromkeys(names, 0), note="the products of queries, keys and values stay float")
+        return Site(
+            name, module, dict.fromkeys(names, 0), note="the products of queries, keys and values stay float"
+        )
     if not has_weight(module, "weight"):
         return None
     own = plain_type(module)
@@ -167,8 +190,14 @@ def _site(name: str, module: nn.Module, attention: set[int]) -> Site | None:
         notes.append(f"{own.__name__} has a forward of its own, which receives the quantized weight")
     if parametrize.is_parametrized(module, "weight"):
         before = [type(p).__name__.strip("_") for p in module.parametrizations["weight"]]  # pyright: ignore
-        notes += [f"quantized after {', '.join(b for b in before)}"] if "FakeQuantize" not in before[0] else []
-    reason = "called functionally by MultiheadAttention: no hook reaches its input" if id(module) in attention else None
+        notes += (
+            [f"quantized after {', '.join(b for b in before)}"] if "FakeQuantize" not in before[0] else []
+        )
+    reason = (
+        "called functionally by MultiheadAttention: no hook reaches its input"
+        if id(module) in attention
+        else None
+    )
     axis = 1 if isinstance(module, TRANSPOSED) and module.groups == 1 else 0
     return Site(name, module, {"weight": axis}, reason, "; ".join(notes))
 
@@ -207,7 +236,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def call(model: nn.Module, batch: Any) -> Any:
-    """Call a model with a batch: dict -> keywords, tuple -> arguments (as many as it takes: labels fall off), else one."""
+    """Call a model: dict -> keywords, tuple -> as many arguments as it takes (labels fall off)."""
     if hasattr(batch, "keys"):
         return model(**batch)
     if isinstance(batch, tuple | list):
@@ -235,7 +264,9 @@ def _arity(model):
 def _run(model: nn.Module, found: Survey, example: Any) -> None:
     by_module = {id(site.module): site for site in found.sites}
     counter = MacCounter(model)
-    weights = {site.name: [id(p) for w in site.weights for p in stored(site.module, w)] for site in found.sites}
+    weights = {
+        site.name: [id(p) for w in site.weights for p in stored(site.module, w)] for site in found.sites
+    }
     credited: dict[int, int] = {}
     before: dict[str, list[int]] = {}
     clock = 0
@@ -276,7 +307,10 @@ def _run(model: nn.Module, found: Survey, example: Any) -> None:
             extra = counter.macs.get(i, 0) - credited.get(i, 0)
             credited[i] = credited.get(i, 0) + extra
             site.macs = (site.macs or 0) + extra
-        parent = next((s for s in found.sites if f"{s.name}.out_proj" == site.name and s.kind == "MultiheadAttention"), None)
+        parent = next(
+            (s for s in found.sites if f"{s.name}.out_proj" == site.name and s.kind == "MultiheadAttention"),
+            None,
+        )
         if parent is not None and not site.calls:
             site.order, site.last = parent.order, parent.last
         elif not site.calls and site.input_reason is None:

@@ -50,26 +50,35 @@ def quantized(plan: TrainPlan, model: nn.Module, in_shape: Iterable[int]) -> nn.
     return prepare(model, recipe, example)
 
 
+def training_mode(plan: TrainPlan, model: nn.Module) -> nn.Module:
+    """The same model, in training mode but for frozen batch norms."""
+    model.train()
+    for module in model.modules():
+        if plan.batch_norm == "frozen" and isinstance(module, _NORM):
+            module.eval()
+    return model
+
+
 def start_scales(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, trained: bool) -> None:
     """Give every activation quantizer its first scale, in place, over all ranks.
 
-    A trained float model is calibrated on the first batches. An untrained one runs once in training mode, so
-    that batch norm normalizes, each quantizer fitted to what the quantized layers before it send; running
-    statistics are left as they were.
+    A trained float model is calibrated on the first batches. An untrained one, given in training mode so that
+    batch norm normalizes, runs once, each quantizer fitted to what the quantized layers before it send;
+    running statistics are left as they were.
     """
-    images = [images for (images, _), _ in zip(batches, range(CALIBRATION_BATCHES if trained else 1), strict=False)]
+    images = [
+        images for (images, _), _ in zip(batches, range(CALIBRATION_BATCHES if trained else 1), strict=False)
+    ]
     if trained:
         calibrate(model, images)
         return
     norms = [m for m in model.modules() if isinstance(m, _NORM)]
     kept = [{name: b.clone() for name, b in norm.named_buffers()} for norm in norms]
-    training = model.training
     with torch.no_grad():
-        model.train()(images[0])
+        model(images[0])
         for norm, buffers in zip(norms, kept, strict=True):
             for name, value in buffers.items():
                 norm.get_buffer(name).copy_(value)
-    model.train(training)
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], where: str) -> None:
@@ -110,4 +119,3 @@ def load_run(folder: str | Path) -> tuple[TrainPlan, nn.Module, list[dict]]:
     plan = TrainPlan.read(files.path / "plan.toml")
     state = files.load(plan)
     return plan, restored(plan, state).eval(), state["rows"]
-

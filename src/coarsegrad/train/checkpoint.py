@@ -177,7 +177,9 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         return _safetensors(content, path)
     try:
-        found = torch.load(io.BytesIO(content.rpartition(_SEAL)[0] or content), map_location="cpu", weights_only=True)
+        found = torch.load(
+            io.BytesIO(content.rpartition(_SEAL)[0] or content), map_location="cpu", weights_only=True
+        )
     except Exception as error:
         first = str(error).splitlines()[0]
         raise ValueError(f"{path} is damaged, or holds more than a state dict: {first}") from None

@@ -7,7 +7,7 @@ started several, that is the one process, and nothing here does anything.
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ class Ranks:
 
     rank: int = 0
     world: int = 1
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default=torch.device("cpu"))
 
     @property
     def first(self) -> bool:

@@ -42,14 +42,17 @@ class NonFinite(ArithmeticError):
 def finite(loss: Tensor, tensors: Iterable[Tensor | None]) -> bool:
     """Whether the loss and all tensors are; one synchronization with the device unless something looks wrong."""
     found = [t.detach() for t in tensors if t is not None]
-    norms = torch._foreach_norm(found) if found else []
-    quick = torch.stack([loss.detach().float().reshape(()), *(norm.float() for norm in norms)])
-    if torch.isfinite(quick).all():
+    quick = loss.detach().float().reshape(()) + nn.utils.get_total_norm(found).float()
+    if torch.isfinite(quick):
         return True
-    return all(bool(torch.isfinite(t).all()) for t in (loss, *found))  # the norm of large numbers overflows first
+    return all(
+        bool(torch.isfinite(t).all()) for t in (loss, *found)
+    )  # the norm of large numbers overflows first
 
 
-def locate(model: nn.Module, loss: Callable[[nn.Module], Tensor] | None, inputs: Iterable[Tensor] = ()) -> Origin:
+def locate(
+    model: nn.Module, loss: Callable[[nn.Module], Tensor] | None, inputs: Iterable[Tensor] = ()
+) -> Origin:
     """The origin of a value that is not finite in ``loss(model)`` and its gradient; None looks at parameters only.
 
     ``inputs`` are checked first, then parameters, then values in forward order, then gradients in backward

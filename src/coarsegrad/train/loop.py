@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -103,7 +104,8 @@ def one_epoch(run: Run, files: RunFolder | None = None, checkpoint_seconds: floa
 def steady(plan: TrainPlan, epoch: int, ranks: Ranks) -> Iterator[None]:
     """Chance from (seed, epoch, rank) alone and deterministic algorithms; all as it was at the end."""
     was = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    filled = torch.utils.deterministic.fill_uninitialized_memory
+    memory: Any = torch.utils.deterministic
+    filled = memory.fill_uninitialized_memory
     cuda = ranks.device.type == "cuda"
     if cuda:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -111,9 +113,9 @@ def steady(plan: TrainPlan, epoch: int, ranks: Ranks) -> Iterator[None]:
     with torch.random.fork_rng(devices=[ranks.device] if cuda else []):
         torch.manual_seed(int(seed) % 2**63)
         torch.use_deterministic_algorithms(True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore
+        memory.fill_uninitialized_memory = False
         try:
             yield
         finally:
             torch.use_deterministic_algorithms(was[0], warn_only=was[1])
-            torch.utils.deterministic.fill_uninitialized_memory = filled  # pyright: ignore
+            memory.fill_uninitialized_memory = filled

@@ -36,7 +36,11 @@ class Objective:
         with torch.no_grad():
             wanted = F.log_softmax(self.teacher(images).float() / self.temperature, dim=1)
         given = F.log_softmax(logits / self.temperature, dim=1)
-        loss = self.distill * self.temperature**2 * F.kl_div(given, wanted, reduction="batchmean", log_target=True)
+        loss = (
+            self.distill
+            * self.temperature**2
+            * F.kl_div(given, wanted, reduction="batchmean", log_target=True)
+        )
         return loss if self.distill == 1 else loss + (1 - self.distill) * F.cross_entropy(logits, labels)
 
 
@@ -54,7 +58,9 @@ def make_objective(plan: TrainPlan, data: Dataset, device: torch.device) -> Obje
 
 
 @torch.no_grad()
-def tally(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], device: torch.device | str = "cpu") -> Tensor:
+def tally(
+    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], device: torch.device | str = "cpu"
+) -> Tensor:
     """Sum of cross entropies in nats, number right, number of images: float64 ``[3]``, in eval mode."""
     sums = torch.zeros(3, dtype=torch.float64, device=device)
     with evaluating(model):
@@ -68,7 +74,9 @@ def tally(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], device: to
 def counted(loss: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
     """One batch's part of a tally, without waiting for the device."""
     right = (logits.detach().argmax(dim=1) == labels).sum()
-    return torch.stack([loss.detach().double() * len(labels), right.double(), torch.full_like(loss, len(labels)).double()])
+    return torch.stack(
+        [loss.detach().double() * len(labels), right.double(), torch.full_like(loss, len(labels)).double()]
+    )
 
 
 def evaluate(

@@ -66,7 +66,9 @@ class Step:
 
     def __post_init__(self):
         whole = isinstance(self.epochs, tuple) and all(isinstance(e, int) and e > 0 for e in self.epochs)
-        _require(whole, f"step(epochs=...) lists whole numbers, as in step(epochs=(20,40)), got {self.epochs}")
+        _require(
+            whole, f"step(epochs=...) lists whole numbers, as in step(epochs=(20,40)), got {self.epochs}"
+        )
         _require(self.factor > 0, f"step(factor=...) must be positive, got {self.factor}")
 
     def at(self, epoch: float, epochs: int) -> float:
@@ -162,7 +164,9 @@ class TrainPlan:
         _require(0 <= self.momentum < 1, f"momentum must be in [0, 1), got {self.momentum}")
         _require(self.weight_decay >= 0, f"weight_decay cannot be negative, got {self.weight_decay}")
         _require(self.warmup >= 0, f"warmup counts epochs and cannot be negative, got {self.warmup}")
-        _require(self.grad_clip is None or self.grad_clip > 0, f"grad_clip must be positive, got {self.grad_clip}")
+        _require(
+            self.grad_clip is None or self.grad_clip > 0, f"grad_clip must be positive, got {self.grad_clip}"
+        )
         _require(0 <= self.distill <= 1, f"distill must be in [0, 1], got {self.distill}")
         _require(self.temperature > 0, f"temperature must be positive, got {self.temperature}")
         norms = ("train", "frozen", "sync")
@@ -219,7 +223,9 @@ class TrainPlan:
         rules = tuple(spec.read(text, LATENT) for text in self.latent)
         alone = len(rules) == 1 or not any(isinstance(rule, BopRule) for rule in rules)
         _require(alone, "bop(...) keeps no latents, so no other rule can stand beside it: give it alone")
-        _require(self.quantized or not rules, "latent rules need a quantized model: set recipe, or drop latent")
+        _require(
+            self.quantized or not rules, "latent rules need a quantized model: set recipe, or drop latent"
+        )
         return rules
 
     def factor(self, epoch: float, epochs: int) -> float:
@@ -244,7 +250,8 @@ class TrainPlan:
                 close = difflib.get_close_matches(key, known, n=1)
                 hint = f"did you mean {close[0]!r}? " if close else ""
                 raise ValueError(f"a training plan has no field {key!r}; {hint}fields: {', '.join(known)}")
-        return cls(**{key: None if value == "none" else value for key, value in values.items()})
+        plain: dict[str, Any] = {key: None if value == "none" else value for key, value in values.items()}
+        return cls(**plain)
 
     @classmethod
     def read(cls, path: str | Path, **overrides: Any) -> "TrainPlan":

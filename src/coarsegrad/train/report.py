@@ -245,7 +245,7 @@ def _by_seed(rows: list[Row], arm: Arm, c: Comparison) -> list[list[Row]]:
 def _flips(by_arm: dict[str, list[list[Row]]]) -> list[Figure]:
     """A figure per layer with a line per arm; for one arm alone one figure with a line per layer."""
     lines: dict[str, dict[str, Line]] = {}
-    for color, (arm, runs) in enumerate(by_arm.items()):
+    for color, (arm, runs) in enumerate(by_arm.items(), start=1):  # 0 is the float model's elsewhere
         layers = dict.fromkeys(key for run in runs for row in run for key in row if key.startswith("flips/"))
         for layer in layers:
             by_epoch: dict[int, list[float]] = {}

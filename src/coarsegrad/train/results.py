@@ -24,7 +24,7 @@ def finals(rows: Iterable[Row], comparison: Comparison) -> dict[Arm, dict[int, R
 
 
 def summary(rows: Iterable[Row], comparison: Comparison) -> list[Row]:
-    """A row per arm: mean test accuracy [percent] over seeds, its 95 % interval, and each seed's."""
+    """A row per arm: mean test accuracy [percent] over seeds, its 95 % interval in 0..100, each seed's."""
     several = len(comparison.weight_surrogates) > 1
     table = []
     for arm, by_seed in finals(rows, comparison).items():
@@ -33,7 +33,8 @@ def summary(rows: Iterable[Row], comparison: Comparison) -> list[Row]:
         table.append({
             "arm": arm.label(several), "bits": arm.bits, "weight_surrogate": arm.weight_surrogate,
             "activation_surrogate": arm.activation_surrogate,
-            "accuracy": mean and mean.estimate, "low": mean and mean.low, "high": mean and mean.high,
+            "accuracy": mean and mean.estimate,
+            "low": mean and max(mean.low, 0.0), "high": mean and min(mean.high, 100.0),
             "lr": next((row.get("rate") for row in by_seed.values()), None), "seeds": len(scores),
             **{f"seed {s}": by_seed.get(s, {}).get("test_accuracy") for s in comparison.all_seeds},
         })  # fmt: skip
@@ -80,27 +81,38 @@ def differences(rows: Iterable[Row], comparison: Comparison, error_rate: float =
     return table
 
 
-def sentences(rows: Iterable[Row], comparison: Comparison) -> list[str]:
-    """The result in words: who is ahead, what is resolved, and what it would take to resolve the rest."""
+def collapsed(rows: Iterable[Row], comparison: Comparison) -> list[str]:
+    """Runs that learned and lost it again: their last accuracy is less than half of their best one."""
+    several, best = len(comparison.weight_surrogates) > 1, {}
     rows = list(rows)
-    arms, pairs = [row for row in summary(rows, comparison) if row["seeds"]], differences(rows, comparison)
-    told = []
-    for row in arms:
-        reach = "" if row["seeds"] < 2 else f" (95 % interval {row['low']:.2f} to {row['high']:.2f})"
-        told.append(f"{row['arm']}: {row['accuracy']:.2f} %{reach}, {row['seeds']} seeds")
-    lines = ["; ".join(told) + "."] if told else []
+    for row in rows:
+        best[row["task"]] = max(best.get(row["task"], 0.0), row["test_accuracy"])
+    return [
+        f"{arm.label(several)}, seed {seed}: "
+        f"{best[row['task']]:.1f} % at best, {row['test_accuracy']:.1f} % at the end"
+        for arm, by_seed in finals(rows, comparison).items()
+        for seed, row in by_seed.items()
+        if row["test_accuracy"] < best[row["task"]] / 2
+    ]
+
+
+def sentences(rows: Iterable[Row], comparison: Comparison) -> list[str]:
+    """The result in words, each a heading with items: resolved, not resolved, collapsed."""
+    rows = list(rows)
+    pairs = differences(rows, comparison)
     resolved = [
-        f"{r['a']} is {abs(r['difference']):.2f} points "
-        f"{'ahead of' if r['difference'] > 0 else 'behind'} {r['b']} (p = {r['p_holm']:.2g} after Holm)"
+        f"{r['a']} is {abs(r['difference']):.2f} points {'ahead of' if r['difference'] > 0 else 'behind'} "
+        f"{r['b']} (p = {r['p_holm']:.2g} after Holm)"
         for r in pairs
         if r["resolved"]
     ]
     rest = []
     for r in (r for r in pairs if not r["resolved"]):
         more = "cannot be said" if r["more_seeds"] is None else f"{r['more_seeds']:,} more seeds"
-        rest.append(f"{r['a']} - {r['b']} = {r['difference']:+.2f} points ({more})")
-    if resolved:
-        lines.append(f"Resolved, {len(resolved)} of {len(pairs)} differences: {'; '.join(resolved)}.")
-    if rest:
-        lines.append(f"Not resolved, and what would resolve it: {'; '.join(rest)}.")
-    return lines
+        rest.append(f"{r['a']} against {r['b']}: {r['difference']:+.2f} points ({more})")
+    told = {
+        f"Resolved, {len(resolved)} of {len(pairs)} differences:": resolved,
+        "Not resolved, and what would resolve it:": rest,
+        "Collapsed in training:": collapsed(rows, comparison),
+    }
+    return ["\n".join([head, "", *(f"- {item}" for item in items)]) for head, items in told.items() if items]

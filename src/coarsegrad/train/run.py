@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from coarsegrad.measure import flip_ratio
 from coarsegrad.nn import FakeQuantize, pairs, reestimate_bn
 from coarsegrad.optim import Latent
-from coarsegrad.train.build import float_model, load_data, quantized, restored, start_scales
+from coarsegrad.train.build import float_model, load_data, quantized, restored, start_scales, training_mode
 from coarsegrad.train.checkpoint import FORMAT
 from coarsegrad.train.data import Batches
 from coarsegrad.train.distributed import Ranks
@@ -21,7 +21,6 @@ from coarsegrad.train.update import make_optimizer, set_rate
 
 Row = dict[str, float | int | str]
 REESTIMATION_BATCHES = 50
-_NORM = nn.modules.batchnorm._BatchNorm
 
 
 class Run:
@@ -82,7 +81,9 @@ class Run:
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Logits, and the mean loss over this rank's images."""
         device = self.ranks.device.type
-        with torch.autocast(device, torch.float16 if device == "cuda" else torch.bfloat16, enabled=self.plan.amp):
+        with torch.autocast(
+            device, torch.float16 if device == "cuda" else torch.bfloat16, enabled=self.plan.amp
+        ):
             logits = self.wrapped(images)
         return logits, self.objective(images, logits, labels)
 
@@ -95,7 +96,9 @@ class Run:
         if self.plan.grad_clip is not None:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(parameters, self.plan.grad_clip)
-        checked = [] if self.scaler.is_enabled() else [p.grad for p in parameters]  # a scaler skips such steps
+        checked = (
+            [] if self.scaler.is_enabled() else [p.grad for p in parameters]
+        )  # a scaler skips such steps
         if not self.ranks.all(finite(loss, checked)):
             self._stop(loss, batch, step)
 
@@ -145,17 +148,18 @@ class Run:
             self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
         self.optimizer = make_optimizer(self.plan, self.model) if phase == "quantized" else _plain(self)
         self.scaler = torch.amp.GradScaler(self.ranks.device.type, enabled=self.plan.amp and self._cuda)
-        self.scheduled = [m for m in self.model.modules() if isinstance(m, FakeQuantize) and hasattr(m, "progress")]
+        self.scheduled = [
+            m for m in self.model.modules() if isinstance(m, FakeQuantize) and hasattr(m, "progress")
+        ]
         self.pairs = list(pairs(self.model))
-        self._wrapped = None
+        self._wrapped: Any = None
 
     @property
     def wrapped(self) -> nn.Module:
         """The model that forward and backward go through: over ranks, compiled."""
         if self._wrapped is None:
-            self._wrapped = self.ranks.wrap(self.model)
-            if self.plan.compile:
-                self._wrapped = torch.compile(self._wrapped, fullgraph=self.ranks.world == 1)
+            wrapped: Any = self.ranks.wrap(self.model)
+            self._wrapped = torch.compile(wrapped, fullgraph=self.alone) if self.plan.compile else wrapped
         return self._wrapped
 
     @property
@@ -186,29 +190,29 @@ class Run:
         """From the float model to the prepared one, with its first scales and an optimizer of its own."""
         trained = self.epoch > 0 or self.plan.start is not None
         model = quantized(self.plan, self.model, self.data.in_shape)
-        start_scales(model, self.batches.epoch(self.epoch), trained=trained)
+        start_scales(training_mode(self.plan, model), self.batches.epoch(self.epoch), trained=trained)
         self._take(model, "quantized")
 
     def training_mode(self) -> None:
         """Training mode, but for frozen batch norms."""
-        self.model.train()
         self.wrapped.train()
-        if self.plan.batch_norm == "frozen":
-            for module in self.model.modules():
-                if isinstance(module, _NORM):
-                    module.eval()
+        training_mode(self.plan, self.model)
 
     def reestimate(self) -> None:
         """Batch norm statistics after the last epoch, where the plan wants it; on every rank from the same data."""
         if not self.plan.reestimate_bn or self.epoch + 1 < self.plan.total_epochs:
             return
         batches = self.data.train_batches(self.plan.batch_size, seed=self.plan.seed).epoch(self.epoch)
-        reestimate_bn(self.model, (images for _, (images, _) in zip(range(REESTIMATION_BATCHES), batches, strict=False)))
+        reestimate_bn(
+            self.model, (images for _, (images, _) in zip(range(REESTIMATION_BATCHES), batches, strict=False))
+        )
 
     def _codes(self) -> dict[str, Tensor]:
         return {q.place.removesuffix(".weight"): q.codes(p.detach()).to(torch.uint8) for p, q in self.pairs}
 
-    def middle_of_epoch(self, step: int, sums: Tensor, before: dict[str, Tensor], seconds: float) -> dict[str, Any]:
+    def middle_of_epoch(
+        self, step: int, sums: Tensor, before: dict[str, Tensor], seconds: float
+    ) -> dict[str, Any]:
         """What a checkpoint needs beside ``state`` when ``step`` steps of an epoch are done."""
         rng = [torch.get_rng_state()] + ([torch.cuda.get_rng_state(self.ranks.device)] if self._cuda else [])
         return {"step": step, "sums": sums, "before": before, "seconds": seconds, "rng": rng}
@@ -221,7 +225,12 @@ class Run:
         torch.set_rng_state(m["rng"][0])
         if self._cuda:
             torch.cuda.set_rng_state(m["rng"][1], device)
-        return m["sums"].to(device), {k: v.to(device) for k, v in m["before"].items()}, m["step"], m["seconds"]
+        return (
+            m["sums"].to(device),
+            {k: v.to(device) for k, v in m["before"].items()},
+            m["step"],
+            m["seconds"],
+        )
 
 
 def _plain(run: Run):
