@@ -141,7 +141,15 @@ def diffusion():
 
 STAGES = dict(embedding_size=8, hidden_sizes=[16, 16, 32, 32], depths=[1, 1, 1, 1])
 FOUR = dict(hidden_sizes=[8, 16, 16, 32], depths=[1, 1, 1, 1])
-WINDOWS = dict(image_size=IMAGE, patch_size=4, embed_dim=16, depths=[2, 2], num_heads=[2, 2], window_size=4, drop_path_rate=0.0)
+WINDOWS = dict(
+    image_size=IMAGE,
+    patch_size=4,
+    embed_dim=16,
+    depths=[2, 2],
+    num_heads=[2, 2],
+    window_size=4,
+    drop_path_rate=0.0,
+)
 TRANSFORMER = SLIM | NO_DROP | dict(image_size=IMAGE, patch_size=8, attn_implementation="eager")
 
 ARCHITECTURES = {

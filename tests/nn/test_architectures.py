@@ -136,7 +136,9 @@ def test_conv1d_of_transformers_has_its_channels_on_the_last_axis():
     assert layer.weight.abs().sub(layer.weight.abs()[:1]).abs().max() == 0
 
 
-@pytest.mark.parametrize("name", ["ResNet", "ViT (sdpa)", "MONAI UNet"])
+@pytest.mark.parametrize(
+    "name", ["MONAI UNet", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ResNet", "ViT (sdpa)"))]
+)
 def test_it_compiles_whole(built):
     model, batch = built
     quantized = quantize(model, "w2a2", [batch])

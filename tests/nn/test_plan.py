@@ -277,7 +277,7 @@ def test_relus_are_listed_with_their_bits_and_the_inputs_with_the_reason(cnn):
 
 
 def test_relus_in_a_model_without_such_modules_are_refused():
-    with pytest.raises(ValueError, match=r"finds no ReLU-like module here .* use 'inputs'"):
+    with pytest.raises(ValueError, match=r"finds no ReLU-like module .*: use 'inputs'"):
         plan(nn.Linear(2, 2), Recipe("w2a2", activations="relus"))
 
 

@@ -118,10 +118,10 @@ def test_a_healthy_model_is_left_as_it_was():
 
 def test_the_error_names_step_layer_quantizer_and_mend():
     origin = Origin("the output", "conv2", "weight lsq(bits=2)")
-    text = str(NonFinite("The loss is nan", 3, 17, origin, "The checkpoint is kept."))
-    assert text == (
-        "The loss is nan in epoch 3, step 17. First not finite: the output of layer 'conv2', quantizer weight "
-        "lsq(bits=2). The checkpoint is kept. Try a smaller lr, warmup, or grad_clip=1.0"
+    error = NonFinite("The loss is nan", 3, 17, origin, "The checkpoint is kept.")
+    assert str(error) == (
+        "The loss is nan in epoch 3, step 17. First not finite: the output of layer 'conv2', "
+        "quantizer weight lsq(bits=2). The checkpoint is kept. Try a smaller lr, warmup, or grad_clip=1.0"
     )
 
 

@@ -72,7 +72,7 @@ class FakeQuantize(nn.Module):
 
     def behind_relu(self, x: Tensor) -> Tensor:
         """``self(relu(x))``, gradient included; one step for windows where the lowest level is 0."""
-        if self._ready and self._seen is None and self._over is not None and self._over.passes:
+        if self.started and self._over is not None and self._over.passes:
             right = self._over.passes[1]
             if self.quantizer.levels[0] == 0 and "offset" not in self._names and self._over.passes[0] <= 0:
                 return self._quantized(x, ReLU() if right == math.inf else ClippedReLU(right))
@@ -91,12 +91,17 @@ class FakeQuantize(nn.Module):
             return x + (self.relax(x.detach(), y.detach()) - x).detach()
         return y
 
+    @property
+    def started(self) -> bool:
+        """Whether it quantizes now: it has its values, and is not observing."""
+        return self._ready and self._seen is None
+
     # What `optim` and `export` ask of a pair's quantizer.
 
     @torch.no_grad()
     def quantize(self, x: Tensor) -> Tensor:
         """The quantized value, outside autograd and untouched by ``relax``."""
-        return self._settled(x, **self.values(x))
+        return self._settled(x, None, count=None, **self.values(x))
 
     @torch.no_grad()
     def codes(self, x: Tensor) -> Tensor:
@@ -111,7 +116,7 @@ class FakeQuantize(nn.Module):
     @property
     def scale(self) -> Tensor:
         """The positive scale in use (of a live one: the last); broadcasts against the (grouped) tensor."""
-        return self.quantizer.spacing(self._last if self.quantizer.live else self.values(self.ready)).detach()
+        return self.quantizer.spacing(self._last if self.quantizer.live else self.values(self.ready)).detach()  # pyright: ignore
 
     @torch.no_grad()
     def values(self, x: Tensor) -> dict[str, Tensor]:

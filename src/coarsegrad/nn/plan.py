@@ -11,7 +11,7 @@ from coarsegrad.core.quantizer import Quantizer
 from coarsegrad.core.quantizers import Uniform
 from coarsegrad.nn.fake_quantize import FakeQuantize
 from coarsegrad.nn.recipe import Bits, Recipe, on_axis
-from coarsegrad.nn.sites import Site, Survey, plain_type, stored, survey
+from coarsegrad.nn.sites import Site, Survey, chains, plain_type, stored, survey
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def draft(found: Survey, recipe: Recipe) -> Plan:
     for site in found.sites:
         bits = choices[site.name]
         reason = "" if bits.activation is None else site.input_reason or ""
-        if recipe.activations == "relus" and bits.activation is not None and not reason:
+        if recipe.activations != "inputs" and bits.activation is not None and not reason:
             reason = "the recipe quantizes at the outputs of ReLU-like modules"
         kept[site.name] = (bits, reason)
     shown = [OutputRow(n, plain_type(found.relus[n]).__name__, q, "") for n, q in outputs.items()]
@@ -179,7 +179,7 @@ def draft(found: Survey, recipe: Recipe) -> Plan:
 
 def relu_choices(found: Survey, recipe: Recipe) -> dict[str, Quantizer]:
     """The quantizer behind each ReLU-like module, where the recipe quantizes there."""
-    if recipe.activations != "relus":
+    if recipe.activations == "inputs":
         return {}
     if not found.relus and Bits.read(recipe.bits).activation is not None:
         raise ValueError(
@@ -220,7 +220,7 @@ def _held(module: nn.Module, name: str) -> Quantizer | None:
     if converted is not None:
         return converted.quantizer
     if parametrize.is_parametrized(module, name):
-        last = list(module.parametrizations[name])[-1]  # pyright: ignore
+        last = chains(module)[name][-1]
         return last.quantizer if isinstance(last, FakeQuantize) else None
     return None
 

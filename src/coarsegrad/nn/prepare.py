@@ -11,7 +11,7 @@ from coarsegrad.core.quantizer import Quantizer
 from coarsegrad.nn.fake_quantize import FakeQuantize
 from coarsegrad.nn.plan import draft, relu_choices
 from coarsegrad.nn.recipe import Recipe, on_axis
-from coarsegrad.nn.sites import copied, each, plain_type, stored, survey
+from coarsegrad.nn.sites import chains, copied, each, plain_type, stored, survey
 
 
 def prepare(model: nn.Module, recipe: str | Recipe, example: Any = None) -> nn.Module:
@@ -49,7 +49,7 @@ def prepare(model: nn.Module, recipe: str | Recipe, example: Any = None) -> nn.M
             _add(module, "input_quantizer", bits.activation, recipe.activation_surrogate, site.name)
             module.register_forward_pre_hook(_quantize_input, with_kwargs=True)
     for name, quantizer in outputs.items():
-        _quantize_relu(new.get_submodule(name), quantizer, recipe.activation_surrogate, name)
+        _quantize_relu(new.get_submodule(name), quantizer, recipe, name)
     for module in new.modules():
         if isinstance(module, nn.TransformerEncoderLayer):
             module.activation_relu_or_gelu = (
@@ -77,16 +77,22 @@ def quantize(
 
 
 def pairs(model: nn.Module) -> Iterator[tuple[nn.Parameter, FakeQuantize]]:
-    """Every quantized weight's latent parameter with its quantizer, each once (tied weights too)."""
+    """Every quantized weight's latent parameter with its quantizer, each once (tied weights too).
+
+    A weight that weight norm makes of two parameters has no latent of its own, and is left out.
+    """
     seen: set[int] = set()
     for module in model.modules():
         if parametrize.is_parametrized(module):
-            for kept in module.parametrizations.values():  # pyright: ignore
+            for chain in chains(module).values():
+                first, latent = chain[0], getattr(chain, "original", None)
                 if (
-                    isinstance(kept[0], FakeQuantize) and id(kept.original) not in seen
-                ):  # not behind weight norm
-                    seen.add(id(kept.original))
-                    yield kept.original, kept[0]
+                    isinstance(first, FakeQuantize)
+                    and isinstance(latent, nn.Parameter)
+                    and id(latent) not in seen
+                ):
+                    seen.add(id(latent))
+                    yield latent, first
 
 
 def set_progress(model: nn.Module, progress: float) -> None:
@@ -102,6 +108,15 @@ class ReLUThenQuantize(nn.ReLU):
     def forward(self, input: Tensor) -> Tensor:
         """The quantized ReLU of the input."""
         return self.output_quantizer.behind_relu(input)  # pyright: ignore
+
+
+class QuantizeInsteadOfReLU(nn.ReLU):
+    """A quantizer in place of a ReLU: the ReLU is there only while the quantizer has no scale yet."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The quantized input."""
+        quantizer: FakeQuantize = self.output_quantizer  # pyright: ignore
+        return quantizer(input if quantizer.started else super().forward(input))
 
 
 class QuantizedWeight(nn.Module):
@@ -155,12 +170,12 @@ def convert(model: nn.Module) -> nn.Module:
     for module in list(new.modules()):
         if not parametrize.is_parametrized(module):
             continue
-        chains = dict(module.parametrizations.items())  # pyright: ignore
-        ours = {n: c for n, c in chains.items() if isinstance(c[-1], FakeQuantize)}
+        held = chains(module)
+        ours = {n: c for n, c in held.items() if isinstance(c[-1], FakeQuantize)}
         if not ours:
             continue
-        if len(ours) < len(chains):
-            other = ", ".join(sorted(set(chains) - set(ours)))
+        if len(ours) < len(held):
+            other = ", ".join(sorted(set(held) - set(ours)))
             raise ValueError(
                 f"a {plain_type(module).__name__} has another parametrization on {other}: remove it first"
             )
@@ -226,10 +241,10 @@ def _quantize_input(module, args, kwargs):
     return args, kwargs
 
 
-def _quantize_relu(module, quantizer, surrogate, name):
-    _add(module, "output_quantizer", quantizer, surrogate, name)
+def _quantize_relu(module, quantizer, recipe, name):
+    _add(module, "output_quantizer", quantizer, recipe.activation_surrogate, name)
     if type(module) is nn.ReLU:
-        module.__class__ = ReLUThenQuantize
+        module.__class__ = ReLUThenQuantize if recipe.activations == "relus" else QuantizeInsteadOfReLU
     else:
         module.register_forward_hook(_quantize_output)
 

@@ -14,6 +14,7 @@ from coarsegrad.core.surrogate import Surrogate
 from coarsegrad.core.surrogates import SURROGATES
 from coarsegrad.core.windows import HardTanh
 
+PLACES = ("inputs", "relus", "instead_of_relus")
 CATALOGUES = (QUANTIZERS, SURROGATES, {"scale": Scale})
 
 
@@ -104,7 +105,9 @@ class Recipe:
 
     ``bits`` holds for every supported layer; ``first``, ``last`` and ``embeddings`` for those layers (None:
     like all others); then ``rules`` in order, the last match wins. ``activations`` says where they are
-    quantized: at the ``inputs`` of quantized layers, or at the outputs of ReLU-like modules (``relus``).
+    quantized: at the ``inputs`` of quantized layers; at the outputs of ReLU-like modules (``relus``); or with the
+    quantizer ``instead_of_relus``, as the theory has it (Yin et al. 2019, arXiv:1903.05662): only then does a
+    surrogate such as the identity pass gradients where a ReLU before it would stop them.
 
     >>> Recipe("w2a2", rules=(Rule("head", "w8a8"),)).bits
     'w2a2'
@@ -121,8 +124,10 @@ class Recipe:
     name: ClassVar[str] = "recipe"
 
     def __post_init__(self):
-        if self.activations not in ("inputs", "relus"):
-            raise ValueError(f"Recipe(activations={self.activations!r}) is unknown; known: inputs, relus")
+        if self.activations not in PLACES:
+            raise ValueError(
+                f"Recipe(activations={self.activations!r}) is unknown; known: {', '.join(PLACES)}"
+            )
         for bits in (self.bits, self.first, self.last, self.embeddings):
             if bits is not None:
                 Bits.read(bits)
@@ -134,11 +139,12 @@ class Recipe:
 
     @classmethod
     def read(cls, text: "str | Recipe") -> "Recipe":
-        """From ``w2a2`` or the full written form ``recipe(bits='w2a2', ...)``."""
+        """From bits (``w2a2``, ``activation=pact(bits=4)``) or the full written form ``recipe(bits='w2a2', ...)``."""
         if isinstance(text, Recipe):
             return text
-        if re.fullmatch(r"w\d+a\d+", text.strip().lower()):
-            return cls(bits=text.strip().lower())
+        if not text.strip().startswith("recipe"):
+            Bits.read(text.strip())
+            return cls(bits=text.strip())
         return spec.read(text, *CATALOGUES, {"recipe": cls, "rule": Rule, "bits": Bits})
 
 

@@ -143,14 +143,16 @@ def copied(model: nn.Module) -> nn.Module:
         ) from error
 
 
+def chains(module: nn.Module) -> dict[str, parametrize.ParametrizationList]:
+    """The parametrizations of each of a module's tensors, by name."""
+    return dict(module.parametrizations.items())  # pyright: ignore
+
+
 def stored(module: nn.Module, name: str) -> list[Tensor]:
     """The stored parameters behind a weight: several where a parametrization splits it (weight norm)."""
     if parametrize.is_parametrized(module, name):
-        return [
-            p
-            for n, p in module.parametrizations[name].named_parameters(recurse=False)
-            if n.startswith("original")
-        ]  # pyright: ignore
+        kept = chains(module)[name].named_parameters(recurse=False)
+        return [p for n, p in kept if n.startswith("original")]
     return [getattr(module, name)]
 
 
@@ -162,7 +164,7 @@ def has_weight(module: nn.Module, name: str) -> bool:
 def _parameters(module):
     found = list(module.named_parameters(recurse=False))
     if parametrize.is_parametrized(module):
-        found += [(n, p) for n in module.parametrizations for p in stored(module, n)]  # pyright: ignore
+        found += [(n, p) for n in chains(module) for p in stored(module, n)]
     return found
 
 
@@ -189,7 +191,7 @@ def _site(name: str, module: nn.Module, attention: set[int]) -> Site | None:
     if own.forward is not base.forward:
         notes.append(f"{own.__name__} has a forward of its own, which receives the quantized weight")
     if parametrize.is_parametrized(module, "weight"):
-        before = [type(p).__name__.strip("_") for p in module.parametrizations["weight"]]  # pyright: ignore
+        before = [type(p).__name__.strip("_") for p in chains(module)["weight"]]
         notes += (
             [f"quantized after {', '.join(b for b in before)}"] if "FakeQuantize" not in before[0] else []
         )

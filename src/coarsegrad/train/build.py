@@ -117,5 +117,5 @@ def load_run(folder: str | Path) -> tuple[TrainPlan, nn.Module, list[dict]]:
     if not (files.path / "plan.toml").exists():
         raise FileNotFoundError(f"{folder} is no run folder: it has no plan.toml")
     plan = TrainPlan.read(files.path / "plan.toml")
-    state = files.load(plan)
+    state = files.load(plan, mend="its plan.toml was changed since; put back what it said")
     return plan, restored(plan, state).eval(), state["rows"]

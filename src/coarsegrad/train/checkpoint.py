@@ -30,6 +30,7 @@ from torch import Tensor
 from coarsegrad.train.plan import PLACES, TrainPlan
 
 FORMAT = 1
+ANOTHER = "choose another folder, or start over in this one with resume=False"
 _SEAL = b"coarsegrad sha256 "
 
 
@@ -67,7 +68,7 @@ class RunFolder:
             self.write_rows(state["rows"])
             return state
         if resume and (self.path / "plan.toml").exists():
-            _require_same(self.path, TrainPlan.read(self.path / "plan.toml"), plan)
+            _require_same(self.path, TrainPlan.read(self.path / "plan.toml"), plan, ANOTHER)
         for file in (self.last, self.previous, self.path / "rows.jsonl"):
             file.unlink(missing_ok=True)
         start = f"torchrun --nproc-per-node {world} -m coarsegrad" if world > 1 else "coarsegrad"
@@ -77,7 +78,7 @@ class RunFolder:
         return None
 
     def save(self, state: dict[str, Any]) -> None:
-        """Replace the newest checkpoint, which becomes the previous one. ``OSError`` leaves both as they were."""
+        """Replace the newest checkpoint, which becomes the previous one. ``OSError`` leaves both alone."""
         content = packed(state)
         with replacing(self.last) as file:
             file.write(content)
@@ -85,8 +86,11 @@ class RunFolder:
             if self.last.exists():
                 _link(self.last, self.previous)
 
-    def load(self, plan: TrainPlan | None = None) -> dict[str, Any]:
-        """The newest state that is whole; a damaged one is skipped with a warning that names it."""
+    def load(self, plan: TrainPlan | None = None, *, mend: str = ANOTHER) -> dict[str, Any]:
+        """The newest state that is whole; a damaged one is skipped with a warning that names it.
+
+        With a ``plan``, raises ``CheckpointError``, ending in ``mend``, where the state is another plan's.
+        """
         faults = []
         for file in (self.last, self.previous):
             try:
@@ -97,7 +101,7 @@ class RunFolder:
                 faults.append(str(error))
                 continue
             if plan is not None:
-                _require_same(self.path, TrainPlan.of(state["plan"]), plan)
+                _require_same(self.path, TrainPlan.of(state["plan"]), plan, mend)
             for fault in faults:
                 warnings.warn(f"{fault}; continuing from {file.name}", stacklevel=2)
             return state
@@ -151,7 +155,7 @@ def packed(state: dict[str, Any]) -> bytes:
 
 
 def unpacked(content: bytes, file: Path) -> dict[str, Any]:
-    """The state back. Raises ``CheckpointError`` where a byte is missing or wrong, or more than data is inside."""
+    """The state back. Raises ``CheckpointError`` where a byte is wrong or more than data inside."""
     body, seal, digest = content.rpartition(_SEAL)
     if not seal:
         raise CheckpointError(f"{file} is cut short or no checkpoint of coarsegrad")
@@ -202,8 +206,9 @@ def replacing(path: Path):
         with contextlib.suppress(OSError):
             os.unlink(name)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            why = f"{os.strerror(error.errno)}: {path.name} in {path.parent} could not be written; make room and "
-            raise OSError(error.errno, why + "run again, it continues from the checkpoint before") from None
+            why = f"{os.strerror(error.errno)}: {path.name} in {path.parent} could not be written; "
+            mend = "make room and run again, it continues from the checkpoint before"
+            raise OSError(error.errno, why + mend) from None
         raise
     _settle_folder(path.parent)
 
@@ -237,15 +242,12 @@ def _link(old: Path, new: Path):
         beside.unlink(missing_ok=True)
 
 
-def _require_same(folder: Path, there: TrainPlan, here: TrainPlan):
+def _require_same(folder: Path, there: TrainPlan, here: TrainPlan, mend: str):
     if there.id() == here.id():
         return
     a, b = there.values(), here.values()
     differ = [f"{k}={a[k]!r} there, {b[k]!r} here" for k in a if a[k] != b[k] and k not in PLACES]
-    raise CheckpointError(
-        f"{folder} holds the run of another plan ({'; '.join(differ)}): choose another folder, "
-        "or start over in this one with resume=False"
-    )
+    raise CheckpointError(f"{folder} holds the run of another plan ({'; '.join(differ)}): {mend}")
 
 
 def _line(row: dict) -> str:
@@ -253,13 +255,14 @@ def _line(row: dict) -> str:
 
 
 _DTYPES = {
-    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
-    "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
+    "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8,
+    "U8": torch.uint8, "BOOL": torch.bool,
 }  # fmt: skip
 
 
 def _safetensors(content: bytes, path: Path) -> dict[str, Tensor]:
-    """The format is a length (8 bytes, little endian), a JSON table of names, shapes and places, and the numbers."""
+    """The format: a length (8 bytes, little endian), a JSON table of names, shapes, places; the numbers."""
     try:
         (length,) = struct.unpack("<Q", content[:8])
         if len(content) < 8 + length:

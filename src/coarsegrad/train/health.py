@@ -17,7 +17,7 @@ from coarsegrad.nn import FakeQuantize
 
 @dataclass(frozen=True)
 class Origin:
-    """Where: ``what`` was not finite first, in ``layer``, with this ``quantizer`` (written form; "" if float)."""
+    """``what`` was not finite first, in ``layer``, with this ``quantizer`` (written form; "" if float)."""
 
     what: str
     layer: str
@@ -40,7 +40,7 @@ class NonFinite(ArithmeticError):
 
 
 def finite(loss: Tensor, tensors: Iterable[Tensor | None]) -> bool:
-    """Whether the loss and all tensors are; one synchronization with the device unless something looks wrong."""
+    """Whether the loss and all tensors are; one wait for the device unless something looks wrong."""
     found = [t.detach() for t in tensors if t is not None]
     quick = loss.detach().float().reshape(()) + nn.utils.get_total_norm(found).float()
     if torch.isfinite(quick):
@@ -53,10 +53,10 @@ def finite(loss: Tensor, tensors: Iterable[Tensor | None]) -> bool:
 def locate(
     model: nn.Module, loss: Callable[[nn.Module], Tensor] | None, inputs: Iterable[Tensor] = ()
 ) -> Origin:
-    """The origin of a value that is not finite in ``loss(model)`` and its gradient; None looks at parameters only.
+    """The origin of a value that is not finite in ``loss(model)`` and its gradient.
 
-    ``inputs`` are checked first, then parameters, then values in forward order, then gradients in backward
-    order. Hooks are removed at the end; gradients of parameters are left empty. Where nothing is found a
+    With ``loss=None`` only parameters are looked at. ``inputs`` are checked first, then parameters, then
+    values in forward order, then gradients in backward order. Hooks are removed at the end; gradients of parameters are left empty. Where nothing is found a
     second time (stochastic rounding drew otherwise), the origin says so.
     """
     if not all(bool(torch.isfinite(x).all()) for x in inputs if x.is_floating_point()):

@@ -1,4 +1,4 @@
-"""The loop: a generator that yields a row per epoch. Optional: a model that ``prepare`` made trains in any loop."""
+"""The loop: a generator that yields a row per epoch. Optional: a prepared model trains in any loop."""
 
 import contextlib
 import os
@@ -33,11 +33,17 @@ def train(
     ``test_loss``, ``test_accuracy`` (nats; percent), ``lr``, ``seconds``, ``samples_per_second``; quantized
     also ``flips`` and ``flips/LAYER``: the share in [0, 1] of weight codes that the epoch changed.
 
-    A run that was stopped, by Ctrl-C, ``kill -9`` or a full disk, goes on from its last checkpoint when called
-    again, and ends with the weights of an undisturbed run, bit for bit; the rows it already had come first.
-    ``resume=False`` starts over and replaces what is there. ``checkpoint_seconds`` writes checkpoints within
-    an epoch too (one process only). Nothing global changes but while an epoch is computed: threads excepted, a run depends on
-    its plan alone. Under ``torchrun`` every process calls this alike, and rank 0 writes.
+    A run that was stopped, by Ctrl-C, ``kill -9`` or a full disk, goes on from its last checkpoint when
+    called again, and ends with the weights of an undisturbed run, bit for bit; the rows it already had come
+    first. ``resume=False`` starts over and replaces what is there. ``checkpoint_seconds`` writes checkpoints
+    within an epoch too (one process only). Nothing global changes but while an epoch is computed; the number
+    of threads excepted, a run depends on its plan alone. Where the last batch of an epoch would have a single
+    image per process it is left out: batch norm could not use it. Under ``torchrun`` every process calls this
+    alike, and rank 0 writes.
+
+    Several processes with the same ``batch_size`` do what one does, up to the order of sums: exactly so
+    without batch norm or with it frozen, until an activation that lies within rounding of a threshold lands
+    on its other level. Batch norm in training mode normalizes each process's part by itself.
 
     Raises ``NonFinite`` where loss or gradient is not finite, ``CheckpointError`` where the folder holds
     another plan's run or a damaged one, ``OSError`` where the disk is full.

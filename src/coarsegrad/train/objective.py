@@ -18,10 +18,10 @@ from coarsegrad.train.plan import TrainPlan
 
 @dataclass(frozen=True, eq=False)
 class Objective:
-    r"""\((1-d)\,\mathrm{CE} + d\,T^2\,\mathrm{KL}(\text{teacher}\,\|\,\text{student})\), in nats, a mean over images.
+    r"""\((1-d)\,\mathrm{CE} + d\,T^2\,\mathrm{KL}(\text{teacher}\,\|\,\text{student})\).
 
-    Without a teacher: cross entropy. With d = 1, T = 1 it is the distributional loss of ReActNet, Liu et al.
-    2020, arXiv:2003.03488; with other values that of Hinton et al. 2015, arXiv:1503.02531.
+    In nats, a mean over images. Without a teacher: cross entropy. With d = 1, T = 1 it is the distributional
+    loss of ReActNet, Liu et al. 2020, arXiv:2003.03488; else that of Hinton et al. 2015, arXiv:1503.02531.
     """
 
     teacher: nn.Module | None = None

@@ -32,7 +32,7 @@ def _require(true, message):
 
 @dataclass(frozen=True)
 class Cosine:
-    r"""\(\frac12 (1 + \cos \pi t)\), t the share of the epochs that is done. Loshchilov and Hutter 2017, arXiv:1608.03983."""
+    r"""\(\frac12 (1 + \cos \pi t)\), t the share of epochs done. Loshchilov and Hutter, arXiv:1608.03983."""
 
     name: ClassVar[str] = "cosine"
 
@@ -93,19 +93,19 @@ LATENT = {**RULES, BopRule.name: BopRule}
 class TrainPlan:
     """What to train, on what, and how. Fields that name things are in written form (``coarsegrad list``).
 
-    - ``recipe``: ``w1a2`` or a full ``recipe(...)``, which then also decides the surrogates, ``first``, ``last``,
+    - ``recipe``: ``w1a2`` or a full ``recipe(...)``, which then also decides surrogates, ``first``, ``last``,
       ``rules`` and ``activations``; None trains the float model.
-    - ``rules``: ``PATTERN=w4a8``; ``latent``: rules of ``coarsegrad.optim`` such as ``clip``, or ``bop(...)``.
+    - ``rules``: ``PATTERN=w4a8``; ``latent``: rules of ``coarsegrad.optim`` as ``clip``, or ``bop(...)``.
     - ``pretrain_epochs``: of the float model, with the same schedule and learning rate; then it is quantized,
       calibrated and trained for ``epochs``. ``start``: a file with float weights to begin from.
     - ``weight_decay`` holds for all parameters but the quantizers' own (scales, offsets, clips): decay would
-      pull a step size to zero, and has nothing to regularize there. On latents see ``coarsegrad.optim.latent``.
+      pull a step size to zero, and has nothing to regularize. On latents see ``coarsegrad.optim.latent``.
     - ``teacher``: a run folder or ``MODEL@FILE``; the loss is ``(1 - distill)`` cross entropy + ``distill``
       T^2 KL(teacher || student) at ``temperature`` T. At 1, the default, it is ReActNet's, arXiv:2003.03488.
     - ``batch_norm``: ``train``; ``frozen`` uses running statistics also in training; ``sync`` takes them over
       all processes (GPU). ``warmup`` is in epochs, ``batch_size`` counts all processes together.
 
-    Raises ``ValueError`` that names the mend. ``id()`` depends on every field but ``data_folder`` and ``device``.
+    Raises ``ValueError`` that names the mend. ``id()`` depends on all fields but ``data_folder``, ``device``.
 
     >>> TrainPlan(recipe="w1a2", epochs=5).quantized
     True
@@ -175,7 +175,7 @@ class TrainPlan:
         )
         _require(
             self.batch_norm != "sync" or self.device.startswith("cuda"),
-            "batch_norm='sync' is torch's SyncBatchNorm, which runs on CUDA only; on the CPU take 'train' or 'frozen'",
+            "batch_norm='sync' is torch's SyncBatchNorm, on CUDA only; on the CPU take 'train' or 'frozen'",
         )
         _require(self.seed >= 0, f"seed must be 0 or more, got {self.seed}")
         sources.source(self.data)
@@ -202,7 +202,7 @@ class TrainPlan:
         """The recipe with its surrogates and rules, or None for float."""
         if self.recipe is None:
             return None
-        if "(" in self.recipe:
+        if self.recipe.startswith("recipe"):
             return Recipe.read(self.recipe)
         return Recipe(
             bits=Recipe.read(self.recipe).bits,
@@ -260,7 +260,7 @@ class TrainPlan:
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
-    """The table in a ``.toml``, ``.yaml`` or ``.yml`` file. Raises ``ValueError`` naming the line that is wrong."""
+    """The table in a ``.toml``, ``.yaml`` or ``.yml`` file. ``ValueError`` names the line that is wrong."""
     path = Path(path)
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".toml":

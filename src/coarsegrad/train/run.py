@@ -132,7 +132,7 @@ class Run:
             return means(self.ranks.total(tally(self.model, batches, self.ranks.device)))
 
     def flips(self, before: dict[str, Tensor]) -> Row:
-        """Shares of codes that differ from those before, per layer and their mean; nothing for a float model."""
+        """Shares of codes that differ from those before, per layer and their mean; empty for float."""
         if not before:
             return {}
         after = self._codes()
@@ -199,7 +199,7 @@ class Run:
         training_mode(self.plan, self.model)
 
     def reestimate(self) -> None:
-        """Batch norm statistics after the last epoch, where the plan wants it; on every rank from the same data."""
+        """New batch norm statistics after the last epoch, where planned; on every rank from the same data."""
         if not self.plan.reestimate_bn or self.epoch + 1 < self.plan.total_epochs:
             return
         batches = self.data.train_batches(self.plan.batch_size, seed=self.plan.seed).epoch(self.epoch)
