@@ -10,8 +10,8 @@ from torch import nn
 from coarsegrad.core import fused
 from coarsegrad.core.learned import LSQ
 from coarsegrad.core.scales import Scale
+from coarsegrad.core.surrogates import EDE, Identity
 from coarsegrad.core.windows import Identity
-from coarsegrad.core.surrogates import EDE
 from coarsegrad.nn import (
     Recipe,
     Rule,

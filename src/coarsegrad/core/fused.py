@@ -126,7 +126,7 @@ class _Fused(torch.autograd.Function):
                 )
                 scale_gradient = total.mul_(ctx.factor).to(scale.dtype).reshape(ctx.shape)
         if torch.is_grad_enabled():
-            gradient = _Once.apply(gradient, upstream)
+            gradient = _Once.apply(gradient, torch.empty(0, requires_grad=True))
         return gradient, scale_gradient, None, None
 
 

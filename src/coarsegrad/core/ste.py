@@ -69,22 +69,22 @@ class _Through(torch.autograd.Function):
         if rest:
             y, scale = rest
             if ctx.scale_rule is None:
-                scale_gradient = _sum_to(upstream * y, scale.shape) / scale - _sum_to(gradient * at, scale.shape)
+                scale_gradient = _sum_to(upstream * y, scale.shape) / scale - _sum_to(gradient * _finite(at), scale.shape)
             else:
                 scale_gradient = _sum_to(ctx.scale_rule(upstream, at, y / scale, gradient), scale.shape)
             scale_gradient = (scale_gradient * ctx.scale_factor).to(scale.dtype)
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            gradient = _Once.apply(gradient, upstream)
+            gradient = _Once.apply(gradient, torch.empty(0, requires_grad=True))
         return gradient, None, None, scale_gradient, None, None, None
 
 
 class _Once(torch.autograd.Function):
-    """The identity on a gradient that depends on the upstream one; its own backward refuses."""
+    """The identity on a gradient; its own backward refuses, also where nothing upstream asks for one (``token``)."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(gradient, upstream):
+    def forward(gradient, token):
         return gradient.view_as(gradient)
 
     @staticmethod
@@ -103,3 +103,9 @@ def _sum_to(x: Tensor, shape: torch.Size) -> Tensor:
     if len(shape) == 0:
         return x.sum()
     return x.sum_to_size(shape)
+
+
+def _finite(x: Tensor) -> Tensor:
+    """X kept from infinity, so that a gradient of 0 times it is 0."""
+    largest = torch.finfo(x.dtype).max
+    return x.clamp(-largest, largest)

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from coarsegrad.core.learned import LSQPlus
 from coarsegrad.core.quantizer import Quantizer
-from coarsegrad.core.quantizers import Uniform
+from coarsegrad.core.quantizers import DoReFaWeight, Uniform
 from coarsegrad.core.surrogate import Surrogate
-from coarsegrad.core.windows import ClippedReLU, HardTanh, ReLU
+from coarsegrad.core.windows import ClippedReLU, HardTanh, Identity, ReLU
 
 _SAMPLE = 2**16
 
@@ -24,7 +24,7 @@ class FakeQuantize(nn.Module):
     ``relax``, if set, maps (latent, quantized) to the value the network sees instead of the quantized one,
     with the gradient of the identity (BinaryRelax, ProxQuant).
 
-    >>> from coarsegrad.core.quantizers import Uniform
+    >>> from coarsegrad.core.quantizers import DoReFaWeight, Uniform
     >>> q = FakeQuantize(Uniform(bits=2, signed=False))
     >>> q(torch.rand(8)).unique().numel() <= 4
     True
@@ -35,8 +35,8 @@ class FakeQuantize(nn.Module):
     ):
         super().__init__()
         self.quantizer = quantizer
-        self.surrogate: Surrogate = HardTanh() if surrogate is None else surrogate
         self.role = "activation" if weight is None else "weight"
+        self.surrogate: Surrogate = _usual(quantizer, self.role) if surrogate is None else surrogate
         self.relax = None
         self.place = ""
         self._seen: list[Tensor] | None = None
@@ -225,6 +225,13 @@ def _form(quantizer):
     from coarsegrad import spec
 
     return torch.tensor(list(spec.write(quantizer).encode()), dtype=torch.uint8)
+
+
+def _usual(quantizer, role):
+    """The identity for weights without a clip of their own (sign, ternary, tanh): their scale is the mean size, and a
+    window of that width would stop the gradient of all larger ones. Else slope 1 between the outer levels."""
+    unclipped = quantizer.live or isinstance(quantizer, DoReFaWeight)
+    return Identity() if role == "weight" and unclipped else HardTanh()
 
 
 def _with_sign(quantizer, signed):

@@ -68,7 +68,7 @@ class Comparison:
     base: TrainPlan = field(default=TrainPlan(recipe="w1a2"))
     bits: tuple[str, ...] = ("w1a2",)
     surrogates: tuple[str, ...] = ("clipped_relu", "relu", "identity")
-    weight_surrogates: tuple[str, ...] = ("hardtanh",)
+    weight_surrogates: tuple[str, ...] = ("usual",)
     seeds: int = 3
     tune: int = 0
 

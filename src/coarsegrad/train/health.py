@@ -56,8 +56,9 @@ def locate(
     """The origin of a value that is not finite in ``loss(model)`` and its gradient.
 
     With ``loss=None`` only parameters are looked at. ``inputs`` are checked first, then parameters, then
-    values in forward order, then gradients in backward order. Hooks are removed at the end; gradients of parameters are left empty. Where nothing is found a
-    second time (stochastic rounding drew otherwise), the origin says so.
+    values in forward order, then gradients in backward order. Hooks are removed at the end; gradients of
+    parameters are left empty. Where nothing is found a second time (stochastic rounding drew otherwise), the
+    origin says so.
     """
     if not all(bool(torch.isfinite(x).all()) for x in inputs if x.is_floating_point()):
         return Origin("the input batch", "")

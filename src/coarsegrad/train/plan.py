@@ -114,7 +114,7 @@ class TrainPlan:
     data: str = "digits"
     model: str = "lenet5"
     recipe: str | None = "w2a2"
-    weight_surrogate: str = "hardtanh"
+    weight_surrogate: str = "usual"
     activation_surrogate: str = "hardtanh"
     first: str | None = "w8a8"
     last: str | None = "w8a8"
@@ -206,7 +206,9 @@ class TrainPlan:
             return Recipe.read(self.recipe)
         return Recipe(
             bits=Recipe.read(self.recipe).bits,
-            weight_surrogate=spec.read(self.weight_surrogate, SURROGATES),
+            weight_surrogate=None
+            if self.weight_surrogate == "usual"
+            else spec.read(self.weight_surrogate, SURROGATES),
             activation_surrogate=spec.read(self.activation_surrogate, SURROGATES),
             first=self.first,
             last=self.last,
