@@ -10,7 +10,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 
 DEMO := runs/demo
-DEMO_ARGS := --data digits --bits w1a2 --surrogates clipped_relu,relu,identity --seeds 3
+DEMO_ARGS := --data digits --model lenet5 --bits w1a2 --surrogates clipped_relu,relu,identity \
+	--activations instead_of_relus --seeds 3
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:

@@ -1,12 +1,12 @@
-"""What quantized training costs: step time and peak memory over the float model's, interleaved in one process.
+"""What quantized training costs: step time and peak memory over the float model's, in one process.
 
     python benchmarks/train_overhead.py [--rounds 30] [--threads 1 2] [--compile] [--out FILE.json]
 
-Every arm takes one training step (forward, loss, backward, SGD with momentum) per round; the order is reversed every
-other round; a cell is the median over rounds of the arm's time over the float model's time of the same round.
-All weights and all activations behind a ReLU are quantized. Peers that are installed (``pip install
-"coarsegrad[peers]"``) run in the same rounds: Brevitas 0.13.4, and torchao 0.18 with its fake quantizers put by hand
-on weights and activations, because its QAT leaves convolutions alone.
+The arms are interleaved: each takes one training step (forward, loss, backward, SGD with momentum) per round;
+the order is reversed every other round; a cell is the median over rounds of the arm's time over the float
+model's time of the same round. All weights and all activations behind a ReLU are quantized. Peers that are
+installed (``pip install "coarsegrad[peers]"``) run in the same rounds: Brevitas 0.13.4, and torchao 0.18 with
+its fake quantizers put by hand on weights and activations, because its QAT leaves convolutions alone.
 Peak memory: the largest sum of live allocations during a step (from the profiler) plus parameters, gradients,
 momentum and input, over the same figure of the float model.
 """
@@ -55,7 +55,9 @@ class Arm:
 
     def __init__(self, model, x, y, *, compiled=False, pure=False):
         self.model, self.x, self.y, self.pure = model, x, y, pure
-        self.optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-3, momentum=0.9)
+        self.optimizer = torch.optim.SGD(
+            [p for p in model.parameters() if p.requires_grad], lr=1e-3, momentum=0.9
+        )
         self.call = torch.compile(model, fullgraph=True) if compiled else model
 
     def step(self):
@@ -67,10 +69,14 @@ class Arm:
     def memory(self) -> int:
         """Peak bytes of a step."""
         state = [p for p in self.model.parameters()] + [b for b in self.model.buffers()]
-        momentum = [v for s in self.optimizer.state.values() for v in s.values() if isinstance(v, torch.Tensor)]
+        momentum = [
+            v for s in self.optimizer.state.values() for v in s.values() if isinstance(v, torch.Tensor)
+        ]
         base = sum(t.numel() * t.element_size() for t in (*state, *momentum, self.x))
         self.optimizer.zero_grad()
-        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        with torch.profiler.profile(
+            activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+        ) as profile:
             self.step()
         events = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
         live = peak = 0
@@ -95,9 +101,15 @@ def brevitas(model, bits, learned):
     def swap(module):
         for name, child in module.named_children():
             if isinstance(child, nn.Conv2d | nn.Linear):
-                how = {"weight_quant": SignedBinaryWeightPerTensorConst} if bits == 1 else {"weight_bit_width": bits}
+                how = (
+                    {"weight_quant": SignedBinaryWeightPerTensorConst}
+                    if bits == 1
+                    else {"weight_bit_width": bits}
+                )
                 if isinstance(child, nn.Linear):
-                    new = qnn.QuantLinear(child.in_features, child.out_features, child.bias is not None, **how)
+                    new = qnn.QuantLinear(
+                        child.in_features, child.out_features, child.bias is not None, **how
+                    )
                 else:
                     new = qnn.QuantConv2d(
                         child.in_channels, child.out_channels, child.kernel_size, stride=child.stride,
@@ -135,7 +147,9 @@ def torchao(model, bits):
             self.weight_quantizer = IntxFakeQuantizer(IntxFakeQuantizeConfig(kind, "per_channel"))
             self.input_quantizer = None
             if quantize_input:
-                self.input_quantizer = IntxFakeQuantizer(IntxFakeQuantizeConfig(torch.int8, "per_token", is_symmetric=False))
+                self.input_quantizer = IntxFakeQuantizer(
+                    IntxFakeQuantizeConfig(torch.int8, "per_token", is_symmetric=False)
+                )
 
         def forward(self, x):
             if self.input_quantizer is not None:
@@ -203,7 +217,9 @@ def measure(made: dict[str, Arm], rounds: int) -> dict[str, dict[str, float]]:
 
 def main(argv=None):
     """Print one line per arm and setting."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--bits", type=int, nargs="+", default=list(BITS))
@@ -212,7 +228,8 @@ def main(argv=None):
     parser.add_argument("--out")
     options = parser.parse_args(argv)
     results = []
-    print(f"torch {torch.__version__}, Python {platform.python_version()}, {platform.processor() or platform.machine()}")
+    machine = platform.processor() or platform.machine()
+    print(f"torch {torch.__version__}, Python {platform.python_version()}, {machine}")
     for threads in options.threads:
         torch.set_num_threads(threads)
         for name, shape, batch in SETTINGS:

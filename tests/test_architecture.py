@@ -26,7 +26,7 @@ FLOORS = (
 )
 FLOOR = {place: number for number, places in enumerate(FLOORS, start=1) for place in places}
 EVERYWHERE = {"torch", "numpy"}
-ONE_HOME = {"sklearn", "pooch", "PIL", "rich", "yaml", "matplotlib", "numba"}  # one file each may import it
+ONE_HOME = {"sklearn", "pooch", "PIL", "rich", "yaml", "matplotlib", "numba", "llvmlite"}  # one file each
 PURE = {"core", "measure", "theory", "sim"}
 NO_NAME = {"utils", "util", "misc", "common", "helpers", "helper"}
 

@@ -67,7 +67,8 @@ def content_id(thing: Any) -> str:
 
 
 def _name(cls: type) -> str:
-    return getattr(cls, "name", None) if isinstance(getattr(cls, "name", None), str) else cls.__name__.lower()
+    name = getattr(cls, "name", None)
+    return name if isinstance(name, str) else cls.__name__.lower()
 
 
 def _default(field: dataclasses.Field) -> Any:

@@ -126,7 +126,7 @@ class Table:
         Raises ValueError if a task id stands in both with different rows, FileNotFoundError if there is no
         such file.
         """
-        other = Table(other_path)
+        other = Table(Path(other_path))
         if not other.path.exists():
             raise FileNotFoundError(errno.ENOENT, "no table to merge from at this path", str(other.path))
         with other._open() as source:

@@ -61,7 +61,9 @@ def test_value_and_gradients_equal_the_torch_path(quantizer, surrogate, shape):
         torch.testing.assert_close(fast[2], slow[2], rtol=1e-4, atol=1e-4 * float(slow[2].abs().max()))
 
 
-@pytest.mark.parametrize("quantizer", [LSQ(bits=b, signed=s) for b in (1, 2, 4, 8) for s in (True, False)], ids=spec.write)
+@pytest.mark.parametrize(
+    "quantizer", [LSQ(bits=b, signed=s) for b in (1, 2, 4, 8) for s in (True, False)], ids=spec.write
+)
 @pytest.mark.parametrize("size", [1000, 1024, 40_000])
 def test_kept_bytes_give_the_gradient_of_x_exactly_and_of_the_scale_within_their_rounding(quantizer, size):
     generator = torch.Generator().manual_seed(size)
@@ -150,7 +152,9 @@ def test_what_it_cannot_take_goes_the_torch_way(x):
 
 def test_under_vmap_the_torch_path_is_taken():
     x = torch.randn(8, 1024)
-    got = torch.func.vmap(torch.func.grad(lambda a: Uniform(bits=2)(a, scale=torch.tensor(1.0)).square().sum()))(x)
+    got = torch.func.vmap(
+        torch.func.grad(lambda a: Uniform(bits=2)(a, scale=torch.tensor(1.0)).square().sum())
+    )(x)
     leaf = x.clone().requires_grad_()
     Uniform(bits=2)(leaf, scale=torch.tensor(1.0)).square().sum().backward()
     assert torch.equal(got, leaf.grad)

@@ -1,4 +1,4 @@
-"""The kernels at their edges: widths that are no multiple of 16, one row and many, and the untouched rest of memory."""
+"""The kernels at their edges: widths no multiple of 16, one row and many, the untouched rest of memory."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,9 @@ def test_forward_and_backward_equal_numpy_and_touch_nothing_else(rows, width):
     kernels.forward(address(x), address(y), address(mask), address(scales), rows, width, *GRID)
     kernels.backward(address(upstream), address(gradient), address(mask), rows, width)
     u = x / scales[:, None]
-    assert np.array_equal(y[:-1].reshape(rows, width), np.clip(np.rint(u), -2, 1).astype(np.float32) * scales[:, None])
+    assert np.array_equal(
+        y[:-1].reshape(rows, width), np.clip(np.rint(u), -2, 1).astype(np.float32) * scales[:, None]
+    )
     assert np.array_equal(gradient[:-1].reshape(rows, width), np.where((u > -2) & (u < 1), upstream, 0))
     assert (y[-1], gradient[-1], mask[-1]) == (7.0, 7.0, 0x5A5A)
 
@@ -48,5 +50,7 @@ def test_learned_sums_equal_numpy_in_double(width):
 def test_sign_of_zero_is_plus_one():
     x = np.array([0.0, -0.0, 1e-40, -1e-40], np.float32)
     y = np.empty_like(x)
-    kernels.forward(address(x), address(y), 0, address(np.ones(1, np.float32)), 1, 4, -1.0, 1.0, True, -1.0, 1.0)
+    kernels.forward(
+        address(x), address(y), 0, address(np.ones(1, np.float32)), 1, 4, -1.0, 1.0, True, -1.0, 1.0
+    )
     assert y.tolist() == [1.0, 1.0, 1.0, -1.0]

@@ -15,7 +15,7 @@ PROGRESS = (0.0, 0.25, 0.5, 1.0)
 
 
 def ede(x, progress, t_min, t_max):
-    """IR-Net, equations 8-10: t = T_min 10^(i/N log10 T_max/T_min), k = max(1/t, 1); k t (1 - tanh^2(t x))."""
+    """IR-Net, eqs. 8-10: t = T_min 10^(i/N log10 T_max/T_min), k = max(1/t, 1); k t (1 - tanh^2(t x))."""
     t = t_min * 10 ** (progress * math.log10(t_max / t_min))
     return max(1 / t, 1) * t * (1 - np.tanh(t * x) ** 2)
 

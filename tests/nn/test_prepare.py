@@ -11,7 +11,6 @@ from coarsegrad.core import fused
 from coarsegrad.core.learned import LSQ
 from coarsegrad.core.scales import Scale
 from coarsegrad.core.surrogates import EDE, Identity
-from coarsegrad.core.windows import Identity
 from coarsegrad.nn import (
     Recipe,
     Rule,

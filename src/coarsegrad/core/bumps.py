@@ -11,7 +11,7 @@ from coarsegrad.core.surrogate import Surrogate, positive
 
 @dataclass(frozen=True)
 class ApproxSign(Surrogate):
-    """Curve 2x + x^2 sgn(-x) on [-1, 1], sign outside; slope 2 - 2|x|. Bi-Real Net, Liu et al. 2018, arXiv:1808.00278."""
+    """Curve 2x - x|x| on [-1, 1], sign outside; slope 2 - 2|x|. Bi-Real, Liu et al. 2018, arXiv:1808.00278."""
 
     name: ClassVar[str] = "approx_sign"
     formula: ClassVar[str] = "max(0, 2-2|x|)"
@@ -54,7 +54,7 @@ class SwishSign(Surrogate):
 
 @dataclass(frozen=True)
 class Sigmoid(Surrogate):
-    r"""Curve \(2\sigma(kx) - 1\); slope \(2k\,\sigma(kx)\sigma(-kx)\). Zenke & Ganguli 2018, arXiv:1705.11146 (family)."""
+    """Curve 2s(kx) - 1, s the sigmoid; slope 2k s(kx) s(-kx). After Zenke & Ganguli 2018, arXiv:1705.11146."""
 
     k: float = 2.0
     name: ClassVar[str] = "sigmoid"
@@ -127,7 +127,7 @@ class Triangular(Surrogate):
 
 @dataclass(frozen=True)
 class Arctan(Surrogate):
-    r"""Curve \(\frac{2}{\pi}\arctan(\frac{\pi}{2}ax)\); slope \(a / (1 + (\pi a x/2)^2)\). Fang et al. 2021, arXiv:2007.05785."""
+    r"""Curve \(2\arctan(\pi ax/2)/\pi\); slope \(a/(1+(\pi ax/2)^2)\). Fang et al. 2021, arXiv:2007.05785."""
 
     a: float = 1.0
     name: ClassVar[str] = "arctan"
@@ -149,7 +149,7 @@ class Arctan(Surrogate):
 
 @dataclass(frozen=True)
 class Gaussian(Surrogate):
-    r"""Curve \(\mathrm{erf}(x/(\sigma\sqrt2))\); slope twice the normal density. Yin et al. 2021 (SNN), arXiv:2103.12593."""
+    """Curve erf(x/(sigma sqrt 2)); slope twice a normal density. Yin et al. 2021 (SNN), arXiv:2103.12593."""
 
     sigma: float = 0.5
     name: ClassVar[str] = "gaussian"

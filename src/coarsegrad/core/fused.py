@@ -1,11 +1,11 @@
 """The fast path on a CPU in eager mode: one pass forward, one bit of memory per element, one pass backward.
 
-For evenly spaced levels, a window surrogate (slope 1 inside, 0 outside) and float32. Written with Numba as LLVM
-vector code, so it needs no compiler and runs on any CPU. Values and gradients are those of the pure torch path,
-bit for bit, but for one: the gradient of a trained scale. For weights it differs by the order of its sum. For
-activations whose window is the range of the levels, each rounding residual is kept in a byte, in steps of 1/252 of
-a level, instead of the whole activation in four: each term of the sum is off by at most 1/504 of its upstream
-gradient. Without Numba, nothing but speed and memory changes.
+For evenly spaced levels, a window surrogate (slope 1 inside, 0 outside) and float32. Written with Numba as
+LLVM vector code, so it needs no compiler and runs on any CPU. Values and gradients are those of the pure
+torch path, bit for bit, but for one: the gradient of a trained scale. For weights it differs by the order of
+its sum. For activations whose window is the range of the levels, each rounding residual is kept in a byte, in
+steps of 1/252 of a level, instead of the whole activation in four: each term of the sum is off by at most
+1/504 of its upstream gradient. Without Numba, nothing but speed and memory changes.
 """
 
 import contextlib
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch._C._functorch import peek_interpreter_stack
 
 from coarsegrad.core.ste import _Once
 
@@ -24,7 +25,7 @@ _SMALL = 512
 
 
 class Grid(NamedTuple):
-    """Levels low, low + 1, ..., high (or just -1 and 1 for a sign) and the open window in which gradients pass."""
+    """Levels low, low + 1, ..., high (or -1 and 1 for a sign) and the open window where gradients pass."""
 
     low: float
     high: float
@@ -45,9 +46,14 @@ def off() -> Iterator[None]:
 
 def ready(x: Tensor, scale: Tensor) -> bool:
     """Whether the fast path can take this tensor and this scale (one, or one per leading index)."""
-    if x.numel() < _SMALL or x.dtype is not torch.float32 or x.device.type != "cpu" or torch.compiler.is_compiling():
+    if (
+        x.numel() < _SMALL
+        or x.dtype is not torch.float32
+        or x.device.type != "cpu"
+        or torch.compiler.is_compiling()
+    ):
         return False
-    if type(x) not in (Tensor, torch.nn.Parameter) or torch._C._functorch.peek_interpreter_stack() is not None:
+    if type(x) not in (Tensor, torch.nn.Parameter) or peek_interpreter_stack() is not None:
         return False
     if not x.is_contiguous() or scale.dtype is not torch.float32 or not scale.is_contiguous():
         return False
@@ -74,7 +80,13 @@ def _forward(x, scale, grid, mask):
     y = torch.empty_like(x)
     rows = scale.numel()
     _kernels().forward(  # pyright: ignore
-        x.data_ptr(), y.data_ptr(), 0 if mask is None else mask.data_ptr(), scale.data_ptr(), rows, x.numel() // rows, *grid
+        x.data_ptr(),
+        y.data_ptr(),
+        0 if mask is None else mask.data_ptr(),
+        scale.data_ptr(),
+        rows,
+        x.numel() // rows,
+        *grid,
     )
     return y
 
@@ -122,7 +134,13 @@ class _Fused(torch.autograd.Function):
                 x, scale = saved
                 total = torch.zeros(rows, dtype=torch.float64)
                 _kernels().backward_learned(  # pyright: ignore
-                    *where, x.data_ptr(), scale.data_ptr(), total.data_ptr(), rows, upstream.numel() // rows, *ctx.grid
+                    *where,
+                    x.data_ptr(),
+                    scale.data_ptr(),
+                    total.data_ptr(),
+                    rows,
+                    upstream.numel() // rows,
+                    *ctx.grid,
                 )
                 scale_gradient = total.mul_(ctx.factor).to(scale.dtype).reshape(ctx.shape)
         if torch.is_grad_enabled():

@@ -1,13 +1,21 @@
-"""The fast path's inner loops: blocks of 16 floats as LLVM vectors. Addresses are byte addresses of float32 data.
+"""The fast path's inner loops: blocks of 16 floats as LLVM vectors.
 
-The home of Numba in `core`; imported at the fast path's first use only.
+Addresses are byte addresses of float32 data. The home of Numba, with its llvmlite, in `core`; imported at the
+fast path's first use only.
 """
+
+from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+_Intrinsic = Callable[[Callable[..., Any]], Callable[..., Any]]
+_intrinsic = cast(_Intrinsic, intrinsic)
+"""Numba's, with a type: what it returns is called without ``context``."""
 
 _WIDTH = 16
 _F32, _I32 = ir.FloatType(), ir.IntType(32)
@@ -27,7 +35,9 @@ def _store(b, value, address, align=4):
 
 def _splat(b, x):
     one = b.insert_element(ir.Constant(_VECTOR, ir.Undefined), x, ir.Constant(_I32, 0))
-    return b.shuffle_vector(one, ir.Constant(_VECTOR, ir.Undefined), ir.Constant(ir.VectorType(_I32, _WIDTH), [0] * _WIDTH))
+    return b.shuffle_vector(
+        one, ir.Constant(_VECTOR, ir.Undefined), ir.Constant(ir.VectorType(_I32, _WIDTH), [0] * _WIDTH)
+    )
 
 
 def _level(b, u, low, high, sign):
@@ -45,19 +55,25 @@ def _inside(b, u, left, right):
     return b.and_(b.fcmp_ordered(">", u, left), b.fcmp_ordered("<", u, right))
 
 
-@intrinsic
+@_intrinsic
 def _forward16(context, x, y, scale, low, high, sign, left, right):
     def build(ctx, b, signature, args):
         x, y, scale, low, high, sign, left, right = args
         scale, low, high, left, right = (_splat(b, v) for v in (scale, low, high, left, right))
         u = b.fdiv(_load(b, x, _VECTOR), scale)
-        _store(b, b.fmul(_level(b, u, low, high, b.trunc(sign, ir.IntType(1)) if sign.type.width > 1 else sign), scale), y)
+        _store(
+            b,
+            b.fmul(
+                _level(b, u, low, high, b.trunc(sign, ir.IntType(1)) if sign.type.width > 1 else sign), scale
+            ),
+            y,
+        )
         return b.bitcast(_inside(b, u, left, right), _MASK)
 
     return _u2(_u8, _u8, _f4, _f4, _f4, _b1, _f4, _f4), build
 
 
-@intrinsic
+@_intrinsic
 def _backward16(context, upstream, gradient, mask):
     def build(ctx, b, signature, args):
         upstream, gradient, mask = args
@@ -68,7 +84,7 @@ def _backward16(context, upstream, gradient, mask):
     return types.void(_u8, _u8, _u2), build
 
 
-@intrinsic
+@_intrinsic
 def _learned16(context, upstream, gradient, x, total, scale, low, high, sign, left, right):
     """As _backward16 with the mask from x; adds g (q - u 1{inside}) to the 16 sums at ``total``."""
 
@@ -95,7 +111,7 @@ def _same(kind, value):
     return ir.Constant(kind, [value] * _WIDTH)
 
 
-@intrinsic
+@_intrinsic
 def _residual16(context, x, y, kept, scale, low, high, sign, left, right):
     """As _forward16, but keeps level - u in a byte per element in place of the mask."""
 
@@ -108,7 +124,9 @@ def _residual16(context, x, y, kept, scale, low, high, sign, left, right):
         _store(b, b.fmul(q, scale), y)
         inside = _inside(b, u, left, right)
         rest = b.select(inside, b.fmul(b.fsub(q, u), _same(_VECTOR, _FINE)), _same(_VECTOR, 0.0))
-        rint = cgutils.get_or_insert_function(b.module, ir.FunctionType(_VECTOR, [_VECTOR]), "llvm.rint.v16f32")
+        rint = cgutils.get_or_insert_function(
+            b.module, ir.FunctionType(_VECTOR, [_VECTOR]), "llvm.rint.v16f32"
+        )
         byte = b.fptosi(b.call(rint, [rest]), _BYTES)
         end = b.select(b.fcmp_ordered("<=", u, left), _same(_BYTES, -128), _same(_BYTES, 127))
         _store(b, b.select(inside, byte, end), kept, 1)
@@ -117,7 +135,7 @@ def _residual16(context, x, y, kept, scale, low, high, sign, left, right):
     return types.void(_u8, _u8, _u8, _f4, _f4, _f4, _b1, _f4, _f4), build
 
 
-@intrinsic
+@_intrinsic
 def _from_residual16(context, upstream, gradient, kept, total, low, high):
     """The masked gradient, and g (level - u 1{inside}) added to the 16 sums at ``total``."""
 
@@ -135,7 +153,7 @@ def _from_residual16(context, upstream, gradient, kept, total, low, high):
 
 
 def _reader(kind, python_type, align):
-    @intrinsic
+    @_intrinsic
     def read(context, address):
         def build(ctx, b, signature, args):
             return _load(b, args[0], kind, align)
@@ -146,7 +164,7 @@ def _reader(kind, python_type, align):
 
 
 def _writer(python_type, align):
-    @intrinsic
+    @_intrinsic
     def write(context, address, value):
         def build(ctx, b, signature, args):
             _store(b, args[1], args[0], align)
@@ -194,7 +212,11 @@ def forward(x, y, mask, scales, rows, width, low, high, sign, left, right):
             bits = _forward16(x + at, y + at, scale, low, high, sign, left, right)
             if mask:
                 _put_mask(mask + np.uint64(2) * np.uint64(i), bits)
-        x, y, mask = x + np.uint64(64) * whole, y + np.uint64(64) * whole, mask + (np.uint64(2) * whole if mask else np.uint64(0))
+        x, y, mask = (
+            x + np.uint64(64) * whole,
+            y + np.uint64(64) * whole,
+            mask + (np.uint64(2) * whole if mask else np.uint64(0)),
+        )
         if rest:
             _copy(x, spare, rest)
             bits = _forward16(spare, spare + np.uint64(64), scale, low, high, sign, left, right)
@@ -218,7 +240,9 @@ def forward_residual(x, y, kept, scales, width, low, high, sign, left, right):
     if rest:  # kept is as long as whole blocks
         at = np.uint64(64) * whole
         _copy(x + at, spare, rest)
-        _residual16(spare, spare + np.uint64(64), kept + np.uint64(16) * whole, scale, low, high, sign, left, right)
+        _residual16(
+            spare, spare + np.uint64(64), kept + np.uint64(16) * whole, scale, low, high, sign, left, right
+        )
         _copy(spare + np.uint64(64), y + at, rest)
 
 
@@ -265,7 +289,10 @@ def backward(upstream, gradient, mask, rows, width):
 
 @njit(types.void(_u8, _u8, _u8, _u8, _u8, _u8, _u8, *_LEVELS), nogil=True)
 def backward_learned(upstream, gradient, x, scales, total, rows, width, low, high, sign, left, right):
-    """Both gradients in one pass; ``total`` holds one float64 sum per row, gathered from 16 sums every 1024 blocks."""
+    """Both gradients in one pass; ``total`` holds one float64 sum per row.
+
+    It is gathered from 16 float32 sums every 1024 blocks.
+    """
     pad = np.zeros(64, np.float32)
     spare = np.uint64(pad.ctypes.data)
     sums = spare + np.uint64(128)
@@ -288,5 +315,9 @@ def backward_learned(upstream, gradient, x, scales, total, rows, width, low, hig
             _copy(x, spare + np.uint64(64), rest)
             _learned16(spare, spare, spare + np.uint64(64), sums, scale, low, high, sign, left, right)
             _copy(spare, gradient, rest)
-            upstream, gradient, x = upstream + np.uint64(4) * rest, gradient + np.uint64(4) * rest, x + np.uint64(4) * rest
+            upstream, gradient, x = (
+                upstream + np.uint64(4) * rest,
+                gradient + np.uint64(4) * rest,
+                x + np.uint64(4) * rest,
+            )
         _put_f8(total + np.uint64(8) * np.uint64(r), whole_sum + _drained(sums))

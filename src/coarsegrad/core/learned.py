@@ -1,4 +1,4 @@
-"""Quantizers whose scale, clip, offset or thresholds are trained with the network, and the catalogue of all quantizers."""
+"""Quantizers with a trained scale, clip, offset or thresholds, and the catalogue of all quantizers."""
 
 import math
 from dataclasses import dataclass, field
@@ -29,12 +29,17 @@ class LSQ(Uniform):
     def __post_init__(self):
         super().__post_init__()
         if not self.scale.learned:
-            raise ValueError("LSQ trains its step: LSQ(scale=Scale(..., learned=True)); for a fixed one use Uniform")
+            raise ValueError(
+                "LSQ trains its step: LSQ(scale=Scale(..., learned=True)); for a fixed one use Uniform"
+            )
 
 
 @dataclass(frozen=True)
 class LSQPlus(LSQ):
-    """LSQ with a trained offset, for activations that are not symmetric and not positive. Bhalgat et al. 2020, arXiv:2004.09576."""
+    """LSQ with a trained offset. Bhalgat et al. 2020, arXiv:2004.09576.
+
+    For activations that are neither symmetric nor positive.
+    """
 
     signed: bool | None = False
     scale: Scale = field(default=Scale("mse", learned=True))
@@ -78,7 +83,7 @@ class LSQPlus(LSQ):
 
 @dataclass(frozen=True)
 class PACT(Quantizer):
-    """Clip to [0, a], a trained with the gradient 1{x >= a}, then 2^b-1 steps. Choi et al. 2018, arXiv:1805.06085.
+    """Clip to [0, a], a trained (gradient 1{x >= a}), then 2^b-1 steps. Choi et al. 2018, arXiv:1805.06085.
 
     The paper adds an L2 penalty on a: give the parameter ``clip`` weight decay.
     """
@@ -131,7 +136,7 @@ class PACT(Quantizer):
 
 @dataclass(frozen=True)
 class StretchedElastic(Quantizer):
-    """Levels balanced around zero, without zero itself, on a trained range. ParetoQ, Liu et al. 2025, arXiv:2502.02631.
+    """As many levels below zero as above, on a trained range. ParetoQ, Liu et al. 2025, arXiv:2502.02631.
 
     ``ternary=True`` gives -1, 0, 1 with the range in units of 1.5 levels; else 2^b half-integers
     (2 bits: -1.5, -0.5, 0.5, 1.5). In units of the paper's alpha: scale = alpha / 2^(b-1).
@@ -230,7 +235,8 @@ class N2UQ(Quantizer):
         u = self.scale.view(x) / scale
         a = values["widths"].clamp(min=1e-3).to(x.dtype)
         edges = torch.nn.functional.pad(a.cumsum(0), (1, 0))
-        smooth = sum(((u - edges[i]) / a[i]).clamp(0, 1) for i in range(a.numel()))
+        pieces = (((u - edges[i]) / a[i]).clamp(0, 1) for i in range(a.numel()))
+        smooth = sum(pieces, start=torch.zeros_like(u))
         hard = self.step(u.detach(), widths=values["widths"])
         return (scale * through(smooth, hard, Identity())).reshape(x.shape)
 

@@ -23,7 +23,7 @@ from coarsegrad.core.windows import HardTanh
 
 @dataclass(frozen=True)
 class Quantizer:
-    """Override ``levels`` and ``step``; the rest follows. Source and formula are shown by ``coarsegrad list``."""
+    """Override ``levels`` and ``step``; the rest follows. ``coarsegrad list`` shows source and formula."""
 
     name: ClassVar[str]
     formula: ClassVar[str] = ""
@@ -43,12 +43,12 @@ class Quantizer:
 
     @property
     def window(self) -> Sequence[float]:
-        """What surrogates are stretched over: the levels, unless the clip lies elsewhere than on the outer ones."""
+        """What surrogates are stretched over: the levels, unless the clip does not lie on the outer ones."""
         return self.levels
 
     @property
     def even(self) -> tuple[float, float] | None:
-        """(low, high) if ``step`` rounds to the nearest whole number and clips, else None: what the fast path can take."""
+        """(low, high) if ``step`` clips the nearest whole number, as the fast path needs; else None."""
         return None
 
     @property
@@ -67,7 +67,7 @@ class Quantizer:
         return self.scale.live
 
     def fit(self, x: Tensor) -> dict[str, Tensor]:
-        """The values this quantizer needs, fitted to x: at least ``scale``. Raises on empty or non-finite x."""
+        """The values it needs, fitted to x: at least ``scale``. Raises on empty or non-finite x."""
         return {"scale": self.scale.fit(x, self.settled())}
 
     def step(self, u: Tensor, **values: Tensor) -> Tensor:
@@ -112,8 +112,13 @@ class Quantizer:
             y = fused.fake_quantize(v, scale, grid, factor)
         else:
             u = v.detach() / scale.detach()
-            y = self.step(u, **{k: t for k, t in values.items() if k not in ("scale", "offset")}) * scale.detach()
-            if torch.is_grad_enabled() and (v.requires_grad or scale.requires_grad or torch.compiler.is_compiling()):
+            y = (
+                self.step(u, **{k: t for k, t in values.items() if k not in ("scale", "offset")})
+                * scale.detach()
+            )
+            if torch.is_grad_enabled() and (
+                v.requires_grad or scale.requires_grad or torch.compiler.is_compiling()
+            ):
                 y = through(
                     v, y, surrogate, at=u, scale=scale if self.learned else None,
                     scale_rule=self.scale_rule, scale_factor=factor,
@@ -123,7 +128,7 @@ class Quantizer:
         return y.reshape(x.shape) if y.shape != x.shape else y
 
     def gradient_factor(self, count: float) -> float:
-        """What the gradient of a trained scale is multiplied by: 1/sqrt(N Q), Q the top level (LSQ, arXiv:1902.08153)."""
+        """The factor on a trained scale's gradient: 1/sqrt(N Q), Q the top level (LSQ, arXiv:1902.08153)."""
         return 1 / math.sqrt(count * max(abs(self.levels[-1]), 1.0))
 
     def codes(self, x: Tensor, **values: Tensor) -> Tensor:
@@ -149,9 +154,10 @@ class Quantizer:
         return self
 
     def dequantize(self, codes: Tensor, **values: Tensor) -> Tensor:
-        """The value of each code, in the dtype of the scale: what a call returns, bit for bit, for data that has these codes.
+        """The value of each code, in the dtype of the scale.
 
-        For data of another dtype than the scale's, give the values in the data's dtype.
+        It is what a call returns, bit for bit, for data that has these codes. For data of another dtype than
+        the scale's, give the values in the data's dtype.
         """
         with torch.no_grad():
             scale = self.spacing(values)
@@ -166,4 +172,6 @@ def check_bits(thing: Quantizer, low: int, high: int) -> None:
     """Raise ``ValueError`` unless ``thing.bits`` is a whole number from low to high."""
     bits = thing.bits
     if type(bits) is not int or not low <= bits <= high:
-        raise ValueError(f"{type(thing).__name__}(bits=...) must be a whole number from {low} to {high}, got {bits!r}")
+        raise ValueError(
+            f"{type(thing).__name__}(bits=...) must be a whole number from {low} to {high}, got {bits!r}"
+        )

@@ -15,7 +15,7 @@ ROUNDINGS = ("nearest", "floor", "ceil", "stochastic")
 
 @dataclass(frozen=True)
 class Binary(Quantizer):
-    """-1 or +1 (sign, with sign(0) = +1). Courbariaux et al. 2016, arXiv:1602.02830; scaled: arXiv:1603.05279."""
+    """-1 or +1: the sign, +1 for 0. Courbariaux et al. 2016, arXiv:1602.02830; scaled: arXiv:1603.05279."""
 
     scale: Scale = field(default=Scale("mean_abs", live=True))
     name: ClassVar[str] = "binary"
@@ -35,7 +35,7 @@ class Binary(Quantizer):
 
 @dataclass(frozen=True)
 class Ternary(Quantizer):
-    """-1, 0 or +1: 0 where |x| <= threshold * scale. At 0.5 with mean_abs: BitNet b1.58, Ma et al. 2024, arXiv:2402.17764."""
+    """Sign; 0 where |x| <= threshold * scale. By default BitNet b1.58, Ma et al. 2024, arXiv:2402.17764."""
 
     threshold: float = 0.5
     scale: Scale = field(default=Scale("mean_abs", live=True))
@@ -55,7 +55,7 @@ class Ternary(Quantizer):
 
 @dataclass(frozen=True)
 class TWN(Quantizer):
-    """Ternary weight network: threshold 0.7 mean|x|, scale the mean of |x| above it. Li et al. 2016, arXiv:1605.04711."""
+    """Ternary: threshold 0.7 mean|x|, scale the mean of |x| above it. Li et al. 2016, arXiv:1605.04711."""
 
     factor: float = 0.7
     scale: Scale = field(default=Scale("mean_abs", live=True))
@@ -66,11 +66,13 @@ class TWN(Quantizer):
 
     def __post_init__(self):
         if not self.factor >= 0 or self.scale.statistic != "mean_abs":
-            raise ValueError("TWN needs factor >= 0 and a mean_abs scale: threshold and scale follow from mean|x|")
+            raise ValueError(
+                "TWN needs factor >= 0 and a mean_abs scale: threshold and scale follow from mean|x|"
+            )
 
     def fit(self, x):
         """Scale and threshold (in units of the scale)."""
-        base = self.scale.fit(x, self) * self.factor
+        base = super().fit(x)["scale"] * self.factor
         size = self.scale.view(x.detach()).abs().to(base.dtype)
         above = (size > base).to(base.dtype)
         number = above.sum_to_size(base.shape)
@@ -86,12 +88,12 @@ class TWN(Quantizer):
 
 @dataclass(frozen=True)
 class Uniform(Quantizer):
-    """Whole numbers: -2^(b-1) ... 2^(b-1)-1 signed, 0 ... 2^b-1 unsigned. Jacob et al. 2018, arXiv:1712.05877.
+    """Whole numbers -2^(b-1) ... 2^(b-1)-1 signed, 0 ... 2^b-1 unsigned. Jacob et al. 2018, arXiv:1712.05877.
 
     ``narrow`` drops the lowest signed level (symmetric). One signed bit is -1, +1. ``zero_point`` adds an
     offset, a whole multiple of the scale, so that an unsymmetric range is covered and 0 stays exact.
     ``signed=None`` leaves the choice to calibration. Ties round to even. ``rounding="stochastic"`` rounds up
-    with the probability of the fraction (Gupta et al. 2015, arXiv:1502.02551), drawing from torch's generator.
+    with the probability of the fraction (Gupta et al. 2015, arXiv:1502.02551), drawn from torch's generator.
     """
 
     bits: int = 4  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -109,7 +111,9 @@ class Uniform(Quantizer):
         if self.rounding not in ROUNDINGS:
             raise ValueError(f"rounding={self.rounding!r} is unknown; known: {', '.join(ROUNDINGS)}")
         if self.zero_point and (self.signed or self.scale.learned):
-            raise ValueError("zero_point=True needs signed=False and a fitted scale; a trained offset is LSQPlus's")
+            raise ValueError(
+                "zero_point=True needs signed=False and a fitted scale; a trained offset is LSQPlus's"
+            )
 
     @property
     def ends(self) -> tuple[int, int]:
@@ -125,7 +129,9 @@ class Uniform(Quantizer):
     def levels(self):  # pyright: ignore[reportIncompatibleMethodOverride]
         """All whole numbers between the ends (only the ends for one signed bit)."""
         low, high = self.ends
-        return (-1.0, 1.0) if (self.signed and self.bits == 1) else tuple(float(k) for k in range(low, high + 1))
+        return (
+            (-1.0, 1.0) if (self.signed and self.bits == 1) else tuple(float(k) for k in range(low, high + 1))
+        )
 
     def fit(self, x):
         """The scale; with a zero point, scale and offset from the smallest and the largest value."""
@@ -166,7 +172,7 @@ class Uniform(Quantizer):
 
 @dataclass(frozen=True)
 class QuantizedReLU(Uniform):
-    """0 ... 2^b-1, in units of a step that by default is fitted to a half-Gaussian. Yin et al. 2019, arXiv:1903.05662.
+    """0 ... 2^b-1, times a step fitted by default to a half-Gaussian. Yin et al. 2019, arXiv:1903.05662.
 
     Meant behind a batch norm without affine part. ``rounding="ceil"`` is the paper's formula
     (k for k-1 < x <= k), ``nearest`` the one its step is optimal for.
@@ -188,7 +194,7 @@ class QuantizedReLU(Uniform):
 
 @dataclass(frozen=True)
 class DoReFaWeight(Quantizer):
-    """tanh(w)/max|tanh w| on 2^b even steps of [-1, 1]; one bit: mean|w| sign(w). Zhou et al. 2016, arXiv:1606.06160."""
+    """tanh(w)/max|tanh w| on 2^b even levels; one bit: mean|w| sign w. Zhou et al. 2016, arXiv:1606.06160."""
 
     bits: int = 4  # pyright: ignore[reportIncompatibleMethodOverride]
     name: ClassVar[str] = "dorefa_weight"
@@ -206,8 +212,10 @@ class DoReFaWeight(Quantizer):
 
     @property
     def window(self):
-        """Half a step outside the outer levels, so that the largest weight, which always lies on one, has a slope."""
-        return self.levels if self.bits == 1 else (self.levels[0] - 1, *self.levels[1:-1], self.levels[-1] + 1)
+        """Half a step outside the outer levels, so that the largest weight, always on one, has a slope."""
+        return (
+            self.levels if self.bits == 1 else (self.levels[0] - 1, *self.levels[1:-1], self.levels[-1] + 1)
+        )
 
     @property
     def live(self):
@@ -281,7 +289,9 @@ class Nonuniform(Quantizer):
             raise ValueError(f"Nonuniform(levels=...) needs 2 to 256 ascending values, got {levels}")
         cuts = self.thresholds
         if cuts is not None and (len(cuts) != len(levels) - 1 or any(not a < b for a, b in pairwise(cuts))):
-            raise ValueError(f"Nonuniform(thresholds=...) needs {len(levels) - 1} ascending values, got {cuts}")
+            raise ValueError(
+                f"Nonuniform(thresholds=...) needs {len(levels) - 1} ascending values, got {cuts}"
+            )
 
     def step(self, u: Tensor, **values: Tensor) -> Tensor:
         """The level of the interval that u lies in."""

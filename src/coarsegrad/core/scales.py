@@ -1,4 +1,4 @@
-"""Scales: how far apart the levels stand. Shape [] per tensor, or 1 on every axis but ``axis``, or one per group."""
+"""Scales: how far apart the levels stand. Shape [] per tensor, 1 on all axes but ``axis``; or one per group."""
 
 import functools
 import math
@@ -33,10 +33,11 @@ class Scale:
     ``statistic``: ``one``; ``mean_abs`` (binary, ternary: mean|x|, XNOR-Net, arXiv:1603.05279; more levels:
     2 mean|x| / sqrt(top), LSQ's start, arXiv:1902.08153); ``max_abs`` (largest |x| on the top level);
     ``percentile`` (that percentile of |x| on the top level); ``mse`` (least squares over the data);
-    ``half_gaussian`` (the Lloyd step of a half-Gaussian, whatever the data; Yin et al. 2019, arXiv:1903.05662).
+    ``half_gaussian`` (the Lloyd step of a half-Gaussian, whatever the data; Yin et al. 2019,
+    arXiv:1903.05662).
 
-    ``axis``: one scale per index of that axis. ``group``: one scale per run of that many values behind axis 0.
-    ``learned``: starts at the statistic and is trained. ``live``: taken anew at every call (a constant for
+    ``axis``: one scale per index of that axis. ``group``: one scale per run of that many values behind axis
+    0. ``learned``: starts at the statistic and is trained. ``live``: taken anew at every call (a constant for
     the gradient), as weight statistics in XNOR-Net, TWN and BitNet are.
 
     >>> from coarsegrad.core.quantizers import Binary
@@ -55,11 +56,17 @@ class Scale:
 
     def __post_init__(self):
         if self.statistic not in STATISTICS:
-            raise ValueError(f"Scale(statistic={self.statistic!r}) is unknown; known: {', '.join(STATISTICS)}")
+            raise ValueError(
+                f"Scale(statistic={self.statistic!r}) is unknown; known: {', '.join(STATISTICS)}"
+            )
         if self.learned and self.live:
-            raise ValueError("Scale(learned=True, live=True): a scale is trained or taken anew at every call, not both")
+            raise ValueError(
+                "Scale(learned=True, live=True): a scale is trained or taken anew at every call, not both"
+            )
         if self.group is not None and (self.group < 1 or self.axis not in (None, 0)):
-            raise ValueError(f"Scale(group={self.group}, axis={self.axis}): a group is at least 1 and lies behind axis 0")
+            raise ValueError(
+                f"Scale(group={self.group}, axis={self.axis}): a group is at least 1 and lies behind axis 0"
+            )
         if not 0 < self.percentile <= 100:
             raise ValueError(f"Scale(percentile=...) must lie in (0, 100], got {self.percentile}")
 
@@ -68,7 +75,9 @@ class Scale:
         if self.group is None:
             return x
         if x.dim() < 1 or (x.numel() // x.shape[0]) % self.group:
-            raise ValueError(f"Scale(group={self.group}) does not divide the rows of a tensor of shape {tuple(x.shape)}")
+            raise ValueError(
+                f"Scale(group={self.group}) does not divide the rows of a tensor of shape {tuple(x.shape)}"
+            )
         return x.reshape(x.shape[0], -1, self.group)
 
     def fit(self, x: Tensor, quantizer: Steps) -> Tensor:
@@ -100,7 +109,9 @@ class Scale:
             scale = _least_squares(v, dims, quantizer, top)
         fixed = self.statistic in ("one", "half_gaussian")
         if not self.live and not _all_finite(v if fixed else scale):
-            raise ValueError(f"cannot fit a scale ({self.statistic}): the tensor holds values that are not finite")
+            raise ValueError(
+                f"cannot fit a scale ({self.statistic}): the tensor holds values that are not finite"
+            )
         tiny = torch.finfo(scale.dtype).tiny
         nothing = 1.0 if self.learned or 0.0 in quantizer.levels else tiny
         return torch.where(scale > 0, scale.clamp(min=tiny), torch.full_like(scale, nothing))
@@ -117,7 +128,7 @@ class Scale:
 
 
 def positive(scale: Tensor) -> Tensor:
-    """The scale that is used for a trained one: its absolute value, kept above zero. It can never turn negative."""
+    """The scale in use for a trained one: its absolute value, kept above zero, so never negative."""
     return scale.abs().clamp(min=1e-8)
 
 
@@ -138,9 +149,10 @@ def _all_finite(v):
 
 @functools.cache
 def half_gaussian_step(top: int) -> float:
-    """The step s that minimizes E(x - s clip(round(x/s), 0, top))^2 for x = |N(0, 1)|: the fixed point of Lloyd's iteration.
+    """The step s that minimizes E(x - s clip(round(x/s), 0, top))^2 for x = |N(0, 1)|.
 
-    Yin et al. 2019, arXiv:1903.05662, section 4 (their simulated values: 1.2221, 0.6511, 0.1946 for 1, 2, 4 bits).
+    The fixed point of Lloyd's iteration: Yin et al. 2019, arXiv:1903.05662, section 4 (their simulated
+    values: 1.2221, 0.6511, 0.1946 for 1, 2, 4 bits).
 
     >>> [round(half_gaussian_step(2**bits - 1), 4) for bits in (1, 2, 3, 4)]
     [1.224, 0.6508, 0.3534, 0.1932]
@@ -185,7 +197,9 @@ def _percentile(v, dims, percent):
     kept = [d for d in range(v.dim()) if d not in dims]
     rows = v.permute(*kept, *dims).flatten(len(kept)) if dims else v.unsqueeze(-1)
     rows = rows[..., :: max(1, rows.numel() // 2**24 + 1)]  # torch.quantile takes no more than 2^24 values
-    return torch.quantile(rows, percent / 100, dim=-1).reshape([1 if d in dims else v.shape[d] for d in range(v.dim())])
+    return torch.quantile(rows, percent / 100, dim=-1).reshape(
+        [1 if d in dims else v.shape[d] for d in range(v.dim())]
+    )
 
 
 def _thin(v):
@@ -194,7 +208,10 @@ def _thin(v):
 
 
 def _least_squares(v, dims, quantizer, top):
-    """The best of a geometric grid, of a finer one around it, then Lloyd's alternation (scale for the codes, codes for the scale)."""
+    """The best of a geometric grid, of a finer one around it, then of Lloyd's steps from there.
+
+    A step takes the best codes for the scale, then the best scale for the codes.
+    """
     if dims is None:
         v = _thin(v)
     largest = _max(v.abs(), dims)

@@ -1,4 +1,4 @@
-"""Surrogates that look at more than x: at the training progress (EDE, ReSTE) or at the upstream gradient (EWGS)."""
+"""Surrogates that look at more than x: the training progress (EDE, ReSTE) or the upstream gradient (EWGS)."""
 
 import math
 from dataclasses import dataclass, replace
@@ -12,9 +12,10 @@ from coarsegrad.core.surrogate import Surrogate, positive
 
 @dataclass(frozen=True)
 class EDE(Surrogate):
-    r"""Curve \(k\tanh(tx)\), \(t\) from t_min to t_max (geometric), \(k=\max(1/t,1)\). IR-Net, Qin et al. 2020, arXiv:1909.10788.
+    """Curve k tanh(tx), k = max(1/t, 1), t from t_min to t_max. IR-Net, Qin et al. 2020, arXiv:1909.10788.
 
-    ``progress`` in [0, 1] is a number or a 0-dim tensor (which ``torch.compile`` does not specialise on).
+    The logarithm of t grows evenly with ``progress``, which lies in [0, 1] and is a number or a 0-dim tensor
+    (which ``torch.compile`` does not specialise on).
     The paper is usually quoted with t_min = 0.1, the authors' repository uses 1e-3 for ResNet-20.
     """
 
@@ -54,9 +55,9 @@ class EDE(Surrogate):
 
 @dataclass(frozen=True)
 class ReSTE(Surrogate):
-    r"""Curve \(\mathrm{sgn}(x)|x|^{1/o}\), o from 1 to o_end: from clipped identity towards sign. Wu et al. 2023, arXiv:2308.06689.
+    r"""Curve \(\mathrm{sgn}(x)|x|^{1/o}\), o growing from 1 to o_end. Wu et al. 2023, arXiv:2308.06689.
 
-    For |x| <= small the secant, for |x| > clip slope 0. \(o = 1 + (1-\cos(\pi p/2))(o_{end}-1)\).
+    From the clipped identity towards the sign. For |x| <= small the secant, for |x| > clip slope 0. \(o = 1 + (1-\cos(\pi p/2))(o_{end}-1)\).
     """
 
     o_end: float = 3.0
@@ -70,7 +71,9 @@ class ReSTE(Surrogate):
     def __post_init__(self):
         positive(self, "o_end", "clip", "small")
         if self.o_end < 1 or self.small >= self.clip:
-            raise ValueError(f"ReSTE needs o_end >= 1 and small < clip, got {self.o_end}, {self.small}, {self.clip}")
+            raise ValueError(
+                f"ReSTE needs o_end >= 1 and small < clip, got {self.o_end}, {self.small}, {self.clip}"
+            )
         _unit(self)
 
     @property
@@ -103,7 +106,7 @@ class ReSTE(Surrogate):
 
 @dataclass(frozen=True)
 class EWGS(Surrogate):
-    r"""Upstream g becomes \(g(1 + \delta\,\mathrm{sgn}(g)(x - x_q))\) inside the levels. Lee et al. 2021, arXiv:2104.00903.
+    """Upstream g becomes g (1 + delta sgn(g) (x - x_q)) inside the levels. Lee et al. 2021, arXiv:2104.00903.
 
     It has no slope, because the backward looks at the upstream gradient; x - x_q is the rounding error
     in units of the distance between levels.
@@ -127,7 +130,9 @@ class EWGS(Surrogate):
 
     def slope(self, x):
         """There is none: ask ``pullback``."""
-        raise TypeError("EWGS has no slope: its backward looks at the upstream gradient; use pullback(upstream, x)")
+        raise TypeError(
+            "EWGS has no slope: its backward looks at the upstream gradient; use pullback(upstream, x)"
+        )
 
     def pullback(self, upstream, x):
         """The upstream gradient, larger where the step -g leads back to the level that x was rounded to."""

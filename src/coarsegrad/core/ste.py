@@ -25,13 +25,15 @@ def through(
 
     Forward: y, bit for bit. Backward: ``surrogate.pullback(upstream, at)`` arrives at x, where ``at``
     (default x) is the same point in the surrogate's own units. With ``scale`` given, y must be
-    ``scale * level`` and the scale receives what autograd would give it for ``scale * through(x / scale, level)``,
-    that is \(\sum g\,(q - u\,\mu'(u))\), the gradient of LSQ (Esser et al. 2020, arXiv:1902.08153); a
-    ``scale_rule`` replaces that term (PACT) and ``scale_factor`` multiplies the sum.
+    ``scale * level`` and the scale receives what autograd would give it for
+    ``scale * through(x / scale, level)``, that is \(\sum g\,(q - u\,\mu'(u))\), the gradient of LSQ (Esser et
+    al. 2020, arXiv:1902.08153); a ``scale_rule`` replaces that term (PACT) and ``scale_factor`` multiplies
+    the sum.
 
-    Shapes: x, y, at ``[...]`` alike; scale broadcasts against them. Works under ``torch.func.vmap(grad(...))``,
-    ``torch.compile(fullgraph=True)`` and autocast. Differentiating the gradient again raises ``RuntimeError``:
-    a slope that was chosen, not derived, has no derivative that would mean anything.
+    Shapes: x, y, at ``[...]`` alike; scale broadcasts against them. Works under
+    ``torch.func.vmap(grad(...))``, ``torch.compile(fullgraph=True)`` and autocast. Differentiating the
+    gradient again raises ``RuntimeError``: a slope that was chosen, not derived, has no derivative that would
+    mean anything.
 
     >>> from coarsegrad.core.surrogates import ClippedReLU
     >>> x = torch.tensor([-0.5, 0.5, 1.5], requires_grad=True)
@@ -40,7 +42,9 @@ def through(
     tensor([0., 1., 0.])
     """
     if x.shape != y.shape:
-        raise ValueError(f"through(x, y, ...) needs x and y of one shape, got {tuple(x.shape)} and {tuple(y.shape)}")
+        raise ValueError(
+            f"through(x, y, ...) needs x and y of one shape, got {tuple(x.shape)} and {tuple(y.shape)}"
+        )
     point = x if at is None else at
     return _Through.apply(x, y.detach(), point.detach(), scale, surrogate, scale_rule, scale_factor)  # pyright: ignore
 
@@ -69,7 +73,9 @@ class _Through(torch.autograd.Function):
         if rest:
             y, scale = rest
             if ctx.scale_rule is None:
-                scale_gradient = _sum_to(upstream * y, scale.shape) / scale - _sum_to(gradient * _finite(at), scale.shape)
+                scale_gradient = _sum_to(upstream * y, scale.shape) / scale - _sum_to(
+                    gradient * _finite(at), scale.shape
+                )
             else:
                 scale_gradient = _sum_to(ctx.scale_rule(upstream, at, y / scale, gradient), scale.shape)
             scale_gradient = (scale_gradient * ctx.scale_factor).to(scale.dtype)
@@ -79,7 +85,7 @@ class _Through(torch.autograd.Function):
 
 
 class _Once(torch.autograd.Function):
-    """The identity on a gradient; its own backward refuses, also where nothing upstream asks for one (``token``)."""
+    """The identity on a gradient; its backward refuses, also if nothing upstream needs one (``token``)."""
 
     generate_vmap_rule = True
 

@@ -33,7 +33,7 @@ class Surrogate:
     breaks: tuple[float, ...] | None = None
     """Where the slope jumps; None where that is not declared."""
     passes: tuple[float, float] | None = None
-    """The open interval in which the slope is 1, if it is 0 elsewhere: what the fast path can take; else None."""
+    """The open interval where the slope is 1, if it is 0 elsewhere, as the fast path needs; else None."""
 
     def curve(self, x: Tensor) -> Tensor:
         """The function whose slope this is, ``[...]`` -> ``[...]``."""
@@ -95,6 +95,7 @@ class Stretched(Surrogate):
 
 
 def positive(thing, *names):
+    """Raise ``ValueError`` unless the fields of these names are positive and finite."""
     for name in names:
         value = getattr(thing, name)
         if not value > 0 or not math.isfinite(value):

@@ -40,4 +40,27 @@ SURROGATES: dict[str, type[Surrogate]] = {
     )
 }
 
-__all__ = ["SURROGATES", "Stretched", "Surrogate", "ApproxSign", "Arctan", "ClippedReLU", "EDE", "EWGS", "Gaussian", "HardTanh", "Identity", "LeakyHardTanh", "LeakyReLU", "LogTailedReLU", "MagnitudeAwareSign", "ReLU", "ReSTE", "ReverseExponential", "Sigmoid", "SwishSign", "Tanh", "Triangular"]
+__all__ = [
+    "SURROGATES",
+    "Stretched",
+    "Surrogate",
+    "ApproxSign",
+    "Arctan",
+    "ClippedReLU",
+    "EDE",
+    "EWGS",
+    "Gaussian",
+    "HardTanh",
+    "Identity",
+    "LeakyHardTanh",
+    "LeakyReLU",
+    "LogTailedReLU",
+    "MagnitudeAwareSign",
+    "ReLU",
+    "ReSTE",
+    "ReverseExponential",
+    "Sigmoid",
+    "SwishSign",
+    "Tanh",
+    "Triangular",
+]

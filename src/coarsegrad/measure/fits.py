@@ -36,7 +36,7 @@ class LogisticThreshold:
 
     def probability(self, n: float) -> float:
         """The fitted success probability at size ``n > 0``, in [0, 1]."""
-        return float(_sigmoid(np.float64(self.intercept + self.slope * math.log(n))))
+        return float(_sigmoid(np.array(self.intercept + self.slope * math.log(n))))
 
 
 def power_law(x: Iterable[float], y: Iterable[float], confidence: float = 0.95) -> PowerLaw:

@@ -228,8 +228,10 @@ def _form(quantizer):
 
 
 def _usual(quantizer, role):
-    """The identity for weights without a clip of their own (sign, ternary, tanh): their scale is the mean size, and a
-    window of that width would stop the gradient of all larger ones. Else slope 1 between the outer levels."""
+    """The identity for weights without a clip of their own (sign, ternary, tanh), else a window over the levels.
+
+    Such a weight's scale is the mean size: a window of that width would stop the gradient of all larger ones.
+    """
     unclipped = quantizer.live or isinstance(quantizer, DoReFaWeight)
     return Identity() if role == "weight" and unclipped else HardTanh()
 

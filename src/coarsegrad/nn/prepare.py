@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from coarsegrad.core.quantizer import Quantizer
+from coarsegrad.nn.choices import layer_choices, relu_choices
 from coarsegrad.nn.fake_quantize import FakeQuantize
-from coarsegrad.nn.plan import draft, relu_choices
 from coarsegrad.nn.recipe import Recipe, on_axis
 from coarsegrad.nn.sites import chains, copied, each, plain_type, stored, survey
 
@@ -35,7 +35,7 @@ def prepare(model: nn.Module, recipe: str | Recipe, example: Any = None) -> nn.M
         raise ValueError(
             "this model has no supported layer: Linear, Conv, ConvTranspose, Embedding, MultiheadAttention"
         )
-    choices, outputs = draft(found, recipe).choices, relu_choices(found, recipe)
+    choices, outputs = layer_choices(found, recipe), relu_choices(found, recipe)
     new = copied(model)
     made: dict[int, FakeQuantize] = {}
     for site in found.sites:

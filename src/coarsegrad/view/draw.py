@@ -141,8 +141,8 @@ def _ranges(figure: Figure) -> tuple[tuple[float, float], tuple[float, float]]:
     for item in figure.items:
         if isinstance(item, Marks):
             (xs if item.axis == "x" else ys).extend(item.positions)
-        elif isinstance(item, Line | Points | Bars) and item.low is not None:
-            ys += [*item.low, *item.high]
+        elif isinstance(item, Line | Points | Bars):
+            ys += [*(item.low or ()), *(item.high or ())]
     zero = any(isinstance(item, Bars | Histogram) for item in figure.items)
     if figure.categories:
         x_range = min([-0.5, *xs]), max([len(figure.categories) - 0.5, *xs])

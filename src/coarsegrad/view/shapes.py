@@ -199,7 +199,7 @@ def _has_markers(item: Line) -> bool:
 
 
 def _error_bar(item: Points | Bars, i: int, px: float, color: int, y: Axis) -> Iterator[str]:
-    if item.low is None or math.isnan(item.low[i]) or math.isnan(item.high[i]):
+    if item.low is None or item.high is None or math.isnan(item.low[i]) or math.isnan(item.high[i]):
         return
     low, high = _inside(y, item.low[i]), _inside(y, item.high[i])
     caps = [(px - 3, low), (px + 3, low), (px, low), (px, high), (px - 3, high), (px + 3, high)]
