@@ -26,7 +26,8 @@ FLOORS = (
 )
 FLOOR = {place: number for number, places in enumerate(FLOORS, start=1) for place in places}
 EVERYWHERE = {"torch", "numpy"}
-ONE_HOME = {"sklearn", "pooch", "PIL", "rich", "yaml", "matplotlib", "numba", "llvmlite"}  # one file each
+ONE_HOME = {"sklearn", "pooch", "PIL", "rich", "yaml", "matplotlib", "numba"}  # one file each may import it
+COMES_WITH = {"llvmlite": "numba"}  # and lives in the same file
 PURE = {"core", "measure", "theory", "sim"}
 NO_NAME = {"utils", "util", "misc", "common", "helpers", "helper"}
 
@@ -144,7 +145,7 @@ def test_the_runtime_reaches_torch_by_no_path():
 def test_a_foreign_library_is_declared_and_has_one_home_file():
     homes = {}
     for module, names in OUTSIDE.items():
-        for name in names - EVERYWHERE - sys.stdlib_module_names:
+        for name in {COMES_WITH.get(name, name) for name in names - EVERYWHERE - sys.stdlib_module_names}:
             homes.setdefault(name, []).append(module)
     assert {name: files for name, files in homes.items() if len(files) > 1 or name not in ONE_HOME} == {}
 

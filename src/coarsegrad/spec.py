@@ -102,7 +102,7 @@ def _plain(thing: Any) -> Any:
         return {str(key): _plain(value) for key, value in thing.items()}
     if isinstance(thing, tuple | list):
         return [_plain(item) for item in thing]
-    if hasattr(thing, "item"):
+    if hasattr(thing, "item") and not isinstance(thing, type):
         thing = thing.item()
     if isinstance(thing, float) and thing.is_integer():
         return int(thing)

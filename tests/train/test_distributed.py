@@ -75,7 +75,7 @@ SLOW = [pytest.param(recipe, marks=pytest.mark.slow) for recipe in (None, "w1a2"
 
 @pytest.mark.parametrize("recipe", ["w2a2", *SLOW])
 def test_two_processes_train_as_one_without_batch_statistics(recipe, tmp_path):
-    # Few steps where quantized: an activation within rounding of a threshold would end the agreement some day.
+    # Few steps where quantized: an activation within rounding of a threshold ends the agreement some day.
     plan = replace(PLAN, recipe=recipe, epochs=1, batch_size=361) if recipe else PLAN
     one = list(train(plan, tmp_path / "one"))
     first, second = map(json.loads, together(plan, tmp_path / "two"))

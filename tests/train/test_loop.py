@@ -161,8 +161,10 @@ def test_a_model_from_the_run_evaluates_as_the_last_row_said(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_compiled_run_learns_what_an_eager_one_does(cxx, tmp_path):
-    rows, compiled = list(train(SMALL)), list(train(replace(SMALL, compile=True), tmp_path))
+@pytest.mark.parametrize("recipe", ["w2a2", "w1a2"])
+def test_a_compiled_run_learns_what_an_eager_one_does(recipe, cxx, tmp_path):
+    plan = replace(SMALL, recipe=recipe)
+    rows, compiled = list(train(plan)), list(train(replace(plan, compile=True), tmp_path))
     assert compiled[-1]["train_loss"] == pytest.approx(rows[-1]["train_loss"], rel=0.05)
     assert not any("_orig_mod" in key for key in weights(tmp_path))
     load_run(tmp_path)

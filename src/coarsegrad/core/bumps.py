@@ -11,7 +11,10 @@ from coarsegrad.core.surrogate import Surrogate, positive
 
 @dataclass(frozen=True)
 class ApproxSign(Surrogate):
-    """Curve 2x - x|x| on [-1, 1], sign outside; slope 2 - 2|x|. Bi-Real, Liu et al. 2018, arXiv:1808.00278."""
+    """Curve 2x - x|x| on [-1, 1], sign outside; slope 2 - 2|x|. Liu et al. 2018, arXiv:1808.00278.
+
+    It is the slope of the activations' sign in Bi-Real Net; outside it is 0.
+    """
 
     name: ClassVar[str] = "approx_sign"
     formula: ClassVar[str] = "max(0, 2-2|x|)"
@@ -54,7 +57,7 @@ class SwishSign(Surrogate):
 
 @dataclass(frozen=True)
 class Sigmoid(Surrogate):
-    """Curve 2s(kx) - 1, s the sigmoid; slope 2k s(kx) s(-kx). After Zenke & Ganguli 2018, arXiv:1705.11146."""
+    """Curve 2s(kx) - 1, s the sigmoid; slope 2k s(kx)s(-kx). After Zenke & Ganguli 2018, arXiv:1705.11146."""
 
     k: float = 2.0
     name: ClassVar[str] = "sigmoid"

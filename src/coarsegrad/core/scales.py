@@ -1,4 +1,7 @@
-"""Scales: how far apart the levels stand. Shape [] per tensor, 1 on all axes but ``axis``; or one per group."""
+"""Scales: how far apart the levels stand, per tensor, per index of an axis or per group.
+
+Shapes: [] per tensor; 1 on every axis but ``axis``; ``[first axis, groups, 1]`` per group.
+"""
 
 import functools
 import math
@@ -183,7 +186,7 @@ def _mean(v, dims):
 def _mean_abs(v, dims):
     if dims == ():
         return v.abs()
-    number = v.numel() if dims is None else math.prod(v.shape[d] for d in dims)
+    number = v.numel() if dims is None else math.prod([v.shape[d] for d in dims])
     return torch.linalg.vector_norm(v, 1, dims, keepdim=dims is not None) / number
 
 

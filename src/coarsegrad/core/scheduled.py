@@ -57,7 +57,8 @@ class EDE(Surrogate):
 class ReSTE(Surrogate):
     r"""Curve \(\mathrm{sgn}(x)|x|^{1/o}\), o growing from 1 to o_end. Wu et al. 2023, arXiv:2308.06689.
 
-    From the clipped identity towards the sign. For |x| <= small the secant, for |x| > clip slope 0. \(o = 1 + (1-\cos(\pi p/2))(o_{end}-1)\).
+    From the clipped identity towards the sign. For |x| <= small the secant, for |x| > clip slope 0.
+    \(o = 1 + (1-\cos(\pi p/2))(o_{end}-1)\).
     """
 
     o_end: float = 3.0

@@ -228,7 +228,7 @@ def _form(quantizer):
 
 
 def _usual(quantizer, role):
-    """The identity for weights without a clip of their own (sign, ternary, tanh), else a window over the levels.
+    """The identity for weights without a clip of their own (sign, ternary, tanh), else the levels' window.
 
     Such a weight's scale is the mean size: a window of that width would stop the gradient of all larger ones.
     """

@@ -9,7 +9,7 @@ from torch.nn.utils import parametrize
 
 from coarsegrad.core.quantizer import Quantizer
 from coarsegrad.core.quantizers import Uniform
-from coarsegrad.nn.choices import layer_choices
+from coarsegrad.nn.choices import layer_choices, relu_choices
 from coarsegrad.nn.fake_quantize import FakeQuantize
 from coarsegrad.nn.recipe import Bits, Recipe, on_axis
 from coarsegrad.nn.sites import Survey, chains, plain_type, stored, survey

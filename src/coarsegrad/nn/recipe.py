@@ -106,9 +106,10 @@ class Recipe:
     ``bits`` holds for every supported layer; ``first``, ``last`` and ``embeddings`` for those layers (None:
     like all others); then ``rules`` in order, the last match wins. ``activations`` says where they are
     quantized: at the ``inputs`` of quantized layers; at the outputs of ReLU-like modules (``relus``); or with
-    the quantizer ``instead_of_relus``, as the theory has it (Yin et al. 2019, arXiv:1903.05662): only then does a
-    surrogate such as the identity pass gradients where a ReLU before it would stop them. ``weight_surrogate``
-    None is the usual one: slope 1 between the outer levels, the identity for sign, ternary, DoReFa weights.
+    the quantizer ``instead_of_relus``, as the theory has it (Yin et al. 2019, arXiv:1903.05662): only then
+    does a surrogate such as the identity pass gradients where a ReLU before it would stop them.
+    ``weight_surrogate`` None is the usual one: slope 1 between the outer levels, the identity for sign,
+    ternary, DoReFa weights.
 
     >>> Recipe("w2a2", rules=(Rule("head", "w8a8"),)).bits
     'w2a2'
