@@ -78,7 +78,7 @@ def test_plan_of_a_users_own_factory(tmp_path, monkeypatch, capsys):
         (["plot", "surrogate", "rellu", "--out", "x.svg"], "did you mean 'relu'"),
         (["plot", "surrogate", "ede", "--progress", "2", "--out", "x.svg"], "lies in [0, 1]"),
         (["train", "--out", "{}", "--activation-surrogate", "clipedrelu"], "did you mean 'clipped_relu'"),
-        (["train", "--out", "{}", "--bits", "w0.5a2"], "cannot read 'w0.5a2'"),
+        (["train", "--out", "{}", "--bits", "w0.5a2"], "cannot read bits 'w0.5a2'"),
         (["train", "--out", "{}", "--set", "epoks=3"], "did you mean 'epochs'"),
         (["train", "--out", "{}", "--set", "epochs"], "write --set KEY=VALUE"),
         (["train", "--out", "{}", "--set", "epochs=many"], "epochs takes a value of type int, got 'many'"),

@@ -16,7 +16,7 @@ def rows_of(scores):
                     {}
                     if surrogate == "ptq"
                     else {
-                        "weight_surrogate": "hardtanh" if surrogate else "",
+                        "weight_surrogate": "usual" if surrogate else "",
                         "activation_surrogate": surrogate,
                     }
                 )
