@@ -1,5 +1,10 @@
 """The kernels at their edges: widths no multiple of 16, one row and many, the untouched rest of memory."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -54,3 +59,50 @@ def test_sign_of_zero_is_plus_one():
         address(x), address(y), 0, address(np.ones(1, np.float32)), 1, 4, -1.0, 1.0, True, -1.0, 1.0
     )
     assert y.tolist() == [1.0, 1.0, 1.0, -1.0]
+
+
+AGAINST_A_HOSTILE_HEAP = """
+import threading, torch
+torch.set_num_threads(1)
+from coarsegrad.core import fused
+from coarsegrad.core.learned import LSQ
+from coarsegrad.core.scales import Scale
+
+x = torch.randn(8, 1003)
+quantizers = (LSQ(bits=2, scale=Scale("mse", axis=0, learned=True)), LSQ(bits=2, signed=False))
+
+def pulled(q):
+    w = x.clone().requires_grad_()
+    s = (torch.full((8, 1), 0.7) if q.scale.axis == 0 else torch.tensor(0.7)).requires_grad_()
+    (q(w * 1, scale=s) * x.cos()).sum().backward()
+    return w.grad, s.grad
+
+def check():
+    for _ in range(50):
+        for q, (gradient, total) in zip(quantizers, expected):
+            got = pulled(q)
+            assert torch.equal(got[0], gradient), "gradient"
+            assert (got[1] - total).abs().max() < 1e-2 * total.abs().max() + 1e-3, "scale"
+    passed.append(1)
+
+with fused.off():
+    expected = [pulled(q) for q in quantizers]
+passed = []
+threads = [threading.Thread(target=check) for _ in range(4)]
+[t.start() for t in threads]
+[t.join() for t in threads]
+assert len(passed) == 4
+"""
+
+
+def test_scratch_memory_outlives_its_use_in_many_threads_on_a_heap_that_reuses_at_once():
+    heap = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0:glibc.malloc.arena_max=1", "MALLOC_PERTURB_": "77"}
+    source = str(Path(kernels.__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", AGAINST_A_HOSTILE_HEAP],
+        env={**os.environ, **heap, "PYTHONPATH": source},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -55,7 +55,9 @@ def ready(x: Tensor, scale: Tensor) -> bool:
         return False
     if type(x) not in (Tensor, torch.nn.Parameter) or peek_interpreter_stack() is not None:
         return False
-    if not x.is_contiguous() or scale.dtype is not torch.float32 or not scale.is_contiguous():
+    if scale.dtype is not torch.float32 or scale.device != x.device or torch.jit.is_tracing():
+        return False
+    if not x.is_contiguous() or not scale.is_contiguous() or x.is_neg() or scale.is_neg():
         return False
     if scale.numel() != 1 and not _leading(scale, x):
         return False
@@ -118,7 +120,7 @@ class _Fused(torch.autograd.Function):
         if not saved:
             gradient = upstream
         else:
-            upstream = upstream.contiguous()
+            upstream = upstream.resolve_neg().contiguous()
             gradient = torch.empty_like(upstream)
             rows = ctx.shape.numel()
             where = (upstream.data_ptr(), gradient.data_ptr())

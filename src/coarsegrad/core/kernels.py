@@ -48,6 +48,7 @@ def _level(b, u, low, high, sign):
     q = b.select(b.fcmp_ordered(">", q, high), high, q)
     plus, minus = (ir.Constant(_VECTOR, [value] * _WIDTH) for value in (1.0, -1.0))
     signs = b.select(b.fcmp_ordered(">=", u, ir.Constant(_VECTOR, [0.0] * _WIDTH)), plus, minus)
+    signs = b.select(b.fcmp_unordered("uno", u, u), u, signs)
     return b.select(sign, signs, q)
 
 
@@ -152,6 +153,19 @@ def _from_residual16(context, upstream, gradient, kept, total, low, high):
     return types.void(_u8, _u8, _u8, _u8, _f4, _f4), build
 
 
+@_intrinsic
+def _scratch(context):
+    """64 zeroed floats on the caller's stack, as an address: they live until the kernel returns."""
+
+    def build(ctx, b, signature, args):
+        kind = ir.ArrayType(_F32, 64)
+        room = cgutils.alloca_once(b, kind)
+        b.store(ir.Constant(kind, [0.0] * 64), room).align = 4
+        return b.ptrtoint(room, ir.IntType(64))
+
+    return _u8(), build
+
+
 def _reader(kind, python_type, align):
     @_intrinsic
     def read(context, address):
@@ -202,8 +216,7 @@ _LEVELS = (_f4, _f4, _b1, _f4, _f4)
 @njit(types.void(_u8, _u8, _u8, _u8, _u8, _u8, *_LEVELS), nogil=True)
 def forward(x, y, mask, scales, rows, width, low, high, sign, left, right):
     """Quantize ``rows`` rows of ``width``, one scale each; a mask of 0 means that none is kept."""
-    pad = np.zeros(32, np.float32)
-    spare = np.uint64(pad.ctypes.data)
+    spare = _scratch()
     whole, rest = width // np.uint64(16), width % np.uint64(16)
     for r in range(rows):
         scale = _get_f4(scales + np.uint64(4) * np.uint64(r))
@@ -230,8 +243,7 @@ def forward(x, y, mask, scales, rows, width, low, high, sign, left, right):
 @njit(types.void(_u8, _u8, _u8, _u8, _u8, *_LEVELS), nogil=True)
 def forward_residual(x, y, kept, scales, width, low, high, sign, left, right):
     """Quantize ``width`` numbers with one scale, and keep a byte of each for ``backward_residual``."""
-    pad = np.zeros(48, np.float32)
-    spare = np.uint64(pad.ctypes.data)
+    spare = _scratch()
     scale = _get_f4(scales)
     whole, rest = width // np.uint64(16), width % np.uint64(16)
     for i in range(whole):
@@ -249,8 +261,7 @@ def forward_residual(x, y, kept, scales, width, low, high, sign, left, right):
 @njit(types.void(_u8, _u8, _u8, _u8, _u8, _f4, _f4), nogil=True)
 def backward_residual(upstream, gradient, kept, total, width, low, high):
     """Both gradients from the kept bytes; ``total`` gets the float64 sum."""
-    pad = np.zeros(64, np.float32)
-    spare = np.uint64(pad.ctypes.data)
+    spare = _scratch()
     sums = spare + np.uint64(128)
     whole, rest = width // np.uint64(16), width % np.uint64(16)
     whole_sum = 0.0
@@ -270,8 +281,7 @@ def backward_residual(upstream, gradient, kept, total, width, low, high):
 @njit(types.void(_u8, _u8, _u8, _u8, _u8), nogil=True)
 def backward(upstream, gradient, mask, rows, width):
     """The upstream gradient where the mask has its bit, else 0."""
-    pad = np.zeros(32, np.float32)
-    spare = np.uint64(pad.ctypes.data)
+    spare = _scratch()
     whole, rest = width // np.uint64(16), width % np.uint64(16)
     for _ in range(rows):
         for i in range(whole):
@@ -293,8 +303,7 @@ def backward_learned(upstream, gradient, x, scales, total, rows, width, low, hig
 
     It is gathered from 16 float32 sums every 1024 blocks.
     """
-    pad = np.zeros(64, np.float32)
-    spare = np.uint64(pad.ctypes.data)
+    spare = _scratch()
     sums = spare + np.uint64(128)
     whole, rest = width // np.uint64(16), width % np.uint64(16)
     for r in range(rows):

@@ -9,7 +9,7 @@ import torch
 from coarsegrad.core import quantizers
 from coarsegrad.core.quantizer import Quantizer, check_bits
 from coarsegrad.core.quantizers import Uniform, constant
-from coarsegrad.core.scales import Scale, narrowed, positive
+from coarsegrad.core.scales import Scale, narrowed, positive, thinned
 from coarsegrad.core.ste import through
 from coarsegrad.core.windows import Identity
 
@@ -62,7 +62,7 @@ class LSQPlus(LSQ):
         v = x.detach().to(torch.promote_types(x.dtype, torch.float32))
         if v.numel() == 0 or not torch.isfinite(v).all():
             raise ValueError("cannot fit a scale: the tensor is empty or holds values that are not finite")
-        flat = v.flatten() if v.numel() <= 2**18 else v.flatten()[:: -(-v.numel() // 2**18)]
+        flat = thinned(v)
         largest = flat.abs().max()
         unit = torch.where(largest > 0, largest, torch.ones_like(largest))
         flat = flat / unit  # so that no square leaves the float range
@@ -85,7 +85,7 @@ class LSQPlus(LSQ):
 class PACT(Quantizer):
     """Clip to [0, a], a trained (gradient 1{x >= a}), then 2^b-1 steps. Choi et al. 2018, arXiv:1805.06085.
 
-    The paper adds an L2 penalty on a: give the parameter ``clip`` weight decay.
+    The paper adds an L2 penalty on a: give the parameter ``raw_clip`` weight decay.
     """
 
     bits: int = 4  # pyright: ignore[reportIncompatibleMethodOverride]

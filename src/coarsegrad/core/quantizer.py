@@ -129,7 +129,7 @@ class Quantizer:
 
     def gradient_factor(self, count: float) -> float:
         """The factor on a trained scale's gradient: 1/sqrt(N Q), Q the top level (LSQ, arXiv:1902.08153)."""
-        return 1 / math.sqrt(count * max(abs(self.levels[-1]), 1.0))
+        return 1 / math.sqrt(max(count, 1.0) * max(abs(self.levels[-1]), 1.0))
 
     def codes(self, x: Tensor, **values: Tensor) -> Tensor:
         """The index of each element's level, int64, ``[...]`` -> ``[...]``; never stochastic.

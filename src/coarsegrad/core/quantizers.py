@@ -30,7 +30,7 @@ class Binary(Quantizer):
 
     def step(self, u, **values):
         """The sign; adding 0 turns -0 into 0, whose sign is +1."""
-        return torch.copysign(torch.ones((), dtype=u.dtype, device=u.device), u + 0.0)
+        return sign(u)
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ class Uniform(Quantizer):
     def step(self, u, **values):
         """Round, then clip."""
         if self.signed and self.bits == 1:
-            return torch.copysign(torch.ones((), dtype=u.dtype, device=u.device), u + 0.0)
+            return sign(u)
         low, high = self.ends
         return _rounded(u, self.rounding).clamp_(low, high)
 
@@ -238,7 +238,7 @@ class DoReFaWeight(Quantizer):
     def step(self, u, **values):
         """The nearest odd number."""
         if self.bits == 1:
-            return torch.copysign(torch.ones((), dtype=u.dtype, device=u.device), u + 0.0)
+            return sign(u)
         top = 2**self.bits - 1
         return torch.round((u + top) / 2).clamp_(0, top) * 2 - top
 
@@ -315,3 +315,8 @@ def _rounded(u: Tensor, rounding: str) -> Tensor:
 def constant(value: float, x: Tensor) -> Tensor:
     """A 0-dim tensor on the device of x, in float32 or, where x is wider, in its dtype."""
     return torch.tensor(value, dtype=torch.promote_types(x.dtype, torch.float32), device=x.device)
+
+
+def sign(u: Tensor) -> Tensor:
+    """-1 or +1, sign(0) = sign(-0) = +1; not a number stays so."""
+    return torch.where(u == u, torch.copysign(torch.ones((), dtype=u.dtype, device=u.device), u + 0.0), u)

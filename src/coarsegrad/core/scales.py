@@ -196,7 +196,7 @@ def _max(v, dims):
 
 def _percentile(v, dims, percent):
     if dims is None:
-        return torch.quantile(_thin(v), percent / 100)
+        return torch.quantile(thinned(v), percent / 100)
     kept = [d for d in range(v.dim()) if d not in dims]
     rows = v.permute(*kept, *dims).flatten(len(kept)) if dims else v.unsqueeze(-1)
     rows = rows[..., :: max(1, rows.numel() // 2**24 + 1)]  # torch.quantile takes no more than 2^24 values
@@ -205,9 +205,15 @@ def _percentile(v, dims, percent):
     )
 
 
-def _thin(v):
+def thinned(v: Tensor, most: int = _SAMPLE) -> Tensor:
+    """About ``most`` values, evenly spread. The stride shares no factor with the size, so it visits every channel."""
     flat = v.flatten()
-    return flat if flat.numel() <= _SAMPLE else flat[:: -(-flat.numel() // _SAMPLE)]
+    if flat.numel() <= most:
+        return flat
+    stride = -(-flat.numel() // most)
+    while math.gcd(stride, flat.numel()) > 1:
+        stride += 1
+    return flat[::stride]
 
 
 def _least_squares(v, dims, quantizer, top):
@@ -216,7 +222,7 @@ def _least_squares(v, dims, quantizer, top):
     A step takes the best codes for the scale, then the best scale for the codes.
     """
     if dims is None:
-        v = _thin(v)
+        v = thinned(v)
     largest = _max(v.abs(), dims)
     unit = torch.where(largest == 0, torch.ones_like(largest), largest)
     v = v / unit  # so that no square leaves the float range

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from coarsegrad.core.learned import LSQPlus
 from coarsegrad.core.quantizer import Quantizer
 from coarsegrad.core.quantizers import DoReFaWeight, Uniform
+from coarsegrad.core.scales import thinned
 from coarsegrad.core.surrogate import Surrogate
 from coarsegrad.core.windows import ClippedReLU, HardTanh, Identity, ReLU
 
@@ -24,7 +25,7 @@ class FakeQuantize(nn.Module):
     ``relax``, if set, maps (latent, quantized) to the value the network sees instead of the quantized one,
     with the gradient of the identity (BinaryRelax, ProxQuant).
 
-    >>> from coarsegrad.core.quantizers import DoReFaWeight, Uniform
+    >>> from coarsegrad.core.quantizers import Uniform
     >>> q = FakeQuantize(Uniform(bits=2, signed=False))
     >>> q(torch.rand(8)).unique().numel() <= 4
     True
@@ -84,7 +85,7 @@ class FakeQuantize(nn.Module):
             surrogate = surrogate.at(self.progress)
         count = None
         if self.role == "activation" and x.dim() > 1:
-            count = x.numel() / x.shape[0]
+            count = math.prod(x.shape[1:])
         quantizer = self.quantizer if self.training else self._settled
         y = quantizer(x, surrogate, count=count, **values)
         if self.relax is not None:
@@ -148,10 +149,12 @@ class FakeQuantize(nn.Module):
     def start_from(self, x: Tensor) -> None:
         """Fit the values to x: over all ranks where there are several."""
         x = _gathered(x.detach())
+        if not x.numel():
+            raise ValueError(f"{self.place or 'a quantizer'} cannot be calibrated: its input is empty")
         if not torch.isfinite(x).all():
             raise ValueError(f"{self.place or 'a quantizer'} cannot be calibrated: its input is not finite")
         if self._undecided:
-            self._decide(bool(x.min() < 0))
+            self._decide(_better_signed(self.quantizer, x))
         if not self.quantizer.live:
             for name, value in self.quantizer.fit(x).items():
                 getattr(self, "raw_" + name).copy_(value)
@@ -170,11 +173,11 @@ class FakeQuantize(nn.Module):
         self.start_from(x)
 
     def _watch(self, x):
-        flat = x.detach().flatten()
-        thin = flat[:: max(1, -(-flat.numel() // _SAMPLE))]
-        seen = self._seen
+        seen, flat = self._seen, x.detach().flatten()
         assert seen is not None
-        seen += [thin.float(), flat.min().float().reshape(1), flat.max().float().reshape(1)]
+        if not flat.numel():
+            return
+        seen += [thinned(flat, _SAMPLE).float(), flat.min().float().reshape(1), flat.max().float().reshape(1)]
 
     def _keep(self, values):
         self._last = {name: value.detach() for name, value in values.items()}
@@ -227,12 +230,24 @@ def _form(quantizer):
     return torch.tensor(list(spec.write(quantizer).encode()), dtype=torch.uint8)
 
 
+def _better_signed(quantizer, x):
+    """Whether signed levels fit x better: where it is not negative, never; else by the squared error of both."""
+    if not bool(x.min() < 0):
+        return False
+    x = thinned(x)
+    missed = []
+    for signed in (False, True):
+        q = _with_sign(quantizer, signed)
+        missed.append(float((q.settled()(x, **q.fit(x)) - x).square().mean()))
+    return missed[1] <= missed[0]
+
+
 def _usual(quantizer, role):
     """The identity for weights without a clip of their own (sign, ternary, tanh), else the levels' window.
 
     Such a weight's scale is the mean size: a window of that width would stop the gradient of all larger ones.
     """
-    unclipped = quantizer.live or isinstance(quantizer, DoReFaWeight)
+    unclipped = quantizer.live or quantizer.bits == 1 or isinstance(quantizer, DoReFaWeight)
     return Identity() if role == "weight" and unclipped else HardTanh()
 
 

@@ -153,6 +153,8 @@ def plan(model: nn.Module, recipe: str | Recipe | None = None, example: Any = No
     >>> [row.weight.bits for row in plan(net, "w2a2", torch.randn(1, 4)).rows]
     [8, 2, 8]
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"plan takes a torch.nn.Module, got {type(model).__name__}")
     found = survey(model, example)
     if any(type(m).__name__ in ("FakeQuantize", "QuantizedWeight") for m in model.modules()):
         return _done(found)

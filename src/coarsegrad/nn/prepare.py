@@ -27,6 +27,8 @@ def prepare(model: nn.Module, recipe: str | Recipe, example: Any = None) -> nn.M
     >>> quantized(torch.randn(16, 4)).shape
     torch.Size([16, 2])
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"prepare takes a torch.nn.Module, got {type(model).__name__}")
     recipe = Recipe.read(recipe)
     if any(isinstance(m, FakeQuantize | QuantizedWeight) for m in model.modules()):
         raise ValueError("this model is quantized already; prepare the float model")

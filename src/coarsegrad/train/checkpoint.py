@@ -30,7 +30,7 @@ from torch import Tensor
 from coarsegrad.train.plan import PLACES, TrainPlan
 
 FORMAT = 1
-ANOTHER = "choose another folder, or start over in this one with resume=False"
+ANOTHER = "choose another folder, or start over in this one with resume=False (--no-resume)"
 _SEAL = b"coarsegrad sha256 "
 
 
@@ -106,7 +106,9 @@ class RunFolder:
                 warnings.warn(f"{fault}; continuing from {file.name}", stacklevel=2)
             return state
         if faults:
-            raise CheckpointError("; ".join(faults) + "; start over with resume=False, or restore the file")
+            raise CheckpointError(
+                "; ".join(faults) + "; start over with resume=False (--no-resume), or restore the file"
+            )
         raise FileNotFoundError(f"{self.path} holds no checkpoint: train(plan, folder) writes one")
 
     def write_rows(self, rows: list[dict]) -> None:
