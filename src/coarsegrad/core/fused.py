@@ -55,7 +55,11 @@ def ready(x: Tensor, scale: Tensor) -> bool:
         return False
     if type(x) not in (Tensor, torch.nn.Parameter) or peek_interpreter_stack() is not None:
         return False
-    if scale.dtype is not torch.float32 or scale.device != x.device or torch.jit.is_tracing():
+    if (
+        scale.dtype is not torch.float32
+        or scale.device != x.device
+        or torch._C._get_tracing_state() is not None
+    ):
         return False
     if not x.is_contiguous() or not scale.is_contiguous() or x.is_neg() or scale.is_neg():
         return False

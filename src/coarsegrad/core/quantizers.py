@@ -318,5 +318,5 @@ def constant(value: float, x: Tensor) -> Tensor:
 
 
 def sign(u: Tensor) -> Tensor:
-    """-1 or +1, sign(0) = sign(-0) = +1; not a number stays so."""
+    """Plus or minus one; that of 0 and -0 is +1, and not-a-number stays so."""
     return torch.where(u == u, torch.copysign(torch.ones((), dtype=u.dtype, device=u.device), u + 0.0), u)

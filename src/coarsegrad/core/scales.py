@@ -206,7 +206,7 @@ def _percentile(v, dims, percent):
 
 
 def thinned(v: Tensor, most: int = _SAMPLE) -> Tensor:
-    """About ``most`` values, evenly spread. The stride shares no factor with the size, so it visits every channel."""
+    """About ``most`` values, evenly spread; stride and size share no factor: no channel is missed."""
     flat = v.flatten()
     if flat.numel() <= most:
         return flat

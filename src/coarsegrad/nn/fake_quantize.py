@@ -231,7 +231,7 @@ def _form(quantizer):
 
 
 def _better_signed(quantizer, x):
-    """Whether signed levels fit x better: where it is not negative, never; else by the squared error of both."""
+    """Whether signed levels fit x better: never where it is not negative, else by squared error."""
     if not bool(x.min() < 0):
         return False
     x = thinned(x)
