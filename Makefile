@@ -45,7 +45,7 @@ docs: $(VENV)/docs.stamp ## build the documentation into site/
 	$(PY) -m mkdocs build --strict
 
 bench: $(VENV)/test.stamp $(VENV)/peers.stamp ## measure against peers
-	$(PY) benchmarks/run.py $(BENCH_ARGS)
+	$(PY) benchmarks/train_overhead.py $(BENCH_ARGS)
 
 clean: ## remove caches and built files; .venv and runs/ stay
 	rm -rf build dist site .pytest_cache .ruff_cache .hypothesis

@@ -128,18 +128,16 @@ class _Fused(torch.autograd.Function):
             gradient = torch.empty_like(upstream)
             rows = ctx.shape.numel()
             where = (upstream.data_ptr(), gradient.data_ptr())
-            if saved[0].dtype is torch.int8:
-                total = torch.zeros(1, dtype=torch.float64)
+            total = torch.zeros(rows, dtype=torch.float64) if ctx.needs_input_grad[1] else None
+            if total is None:
+                _kernels().backward(*where, saved[0].data_ptr(), rows, upstream.numel() // rows)
+            elif len(saved) == 1:
                 _kernels().backward_residual(
                     *where, saved[0].data_ptr(), total.data_ptr(), upstream.numel(), *ctx.grid[:2]
                 )
-                scale_gradient = total.mul_(ctx.factor).to(torch.float32).reshape(ctx.shape)
-            elif len(saved) == 1:
-                _kernels().backward(*where, saved[0].data_ptr(), rows, upstream.numel() // rows)  # pyright: ignore
             else:
                 x, scale = saved
-                total = torch.zeros(rows, dtype=torch.float64)
-                _kernels().backward_learned(  # pyright: ignore
+                _kernels().backward_learned(
                     *where,
                     x.data_ptr(),
                     scale.data_ptr(),
@@ -148,7 +146,8 @@ class _Fused(torch.autograd.Function):
                     upstream.numel() // rows,
                     *ctx.grid,
                 )
-                scale_gradient = total.mul_(ctx.factor).to(scale.dtype).reshape(ctx.shape)
+            if total is not None:
+                scale_gradient = total.mul_(ctx.factor).to(torch.float32).reshape(ctx.shape)
         if torch.is_grad_enabled():
             gradient = _Once.apply(gradient, torch.empty(0, requires_grad=True))
         return gradient, scale_gradient, None, None
@@ -156,7 +155,7 @@ class _Fused(torch.autograd.Function):
 
 @functools.cache
 def _kernels() -> Any:
-    """The compiled kernels, or None without Numba. Compiled at first use (about a second)."""
+    """The compiled kernels, or None without Numba. Compiled at first use (about two seconds)."""
     try:
         from coarsegrad.core import kernels
     except ImportError:

@@ -40,10 +40,15 @@ def _splat(b, x):
     )
 
 
+def _rounded(b, x):
+    """The nearest whole numbers, ties to even."""
+    kind = ir.FunctionType(_VECTOR, [_VECTOR])
+    return b.call(cgutils.get_or_insert_function(b.module, kind, "llvm.rint.v16f32"), [x])
+
+
 def _level(b, u, low, high, sign):
     """The level of u: clip(round to even(u)), or the sign with sign(0) = +1."""
-    rint = cgutils.get_or_insert_function(b.module, ir.FunctionType(_VECTOR, [_VECTOR]), "llvm.rint.v16f32")
-    q = b.call(rint, [u])
+    q = _rounded(b, u)
     q = b.select(b.fcmp_ordered("<", q, low), low, q)
     q = b.select(b.fcmp_ordered(">", q, high), high, q)
     plus, minus = (ir.Constant(_VECTOR, [value] * _WIDTH) for value in (1.0, -1.0))
@@ -125,10 +130,7 @@ def _residual16(context, x, y, kept, scale, low, high, sign, left, right):
         _store(b, b.fmul(q, scale), y)
         inside = _inside(b, u, left, right)
         rest = b.select(inside, b.fmul(b.fsub(q, u), _same(_VECTOR, _FINE)), _same(_VECTOR, 0.0))
-        rint = cgutils.get_or_insert_function(
-            b.module, ir.FunctionType(_VECTOR, [_VECTOR]), "llvm.rint.v16f32"
-        )
-        byte = b.fptosi(b.call(rint, [rest]), _BYTES)
+        byte = b.fptosi(_rounded(b, rest), _BYTES)
         end = b.select(b.fcmp_ordered("<=", u, left), _same(_BYTES, -128), _same(_BYTES, 127))
         _store(b, b.select(inside, byte, end), kept, 1)
         return ctx.get_dummy_value()

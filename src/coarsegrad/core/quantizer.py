@@ -108,7 +108,7 @@ class Quantizer:
         if scale.requires_grad:
             factor = self.gradient_factor(x.numel() / scale.numel() if count is None else count)
         if surrogate.passes and self.even and self.scale_rule is None and fused.ready(v, scale):
-            grid = fused.Grid(*self.even, len(self.levels) == 2 and self.even[0] < 0, *surrogate.passes)
+            grid = fused.Grid(*self.even, self.even[0] < 0 and len(self.levels) == 2, *surrogate.passes)
             y = fused.fake_quantize(v, scale, grid, factor)
         else:
             u = v.detach() / scale.detach()
