@@ -220,7 +220,7 @@ def _compare(words: argparse.Namespace) -> int:
     folder = Path(words.out)
     failed, known = [], 0
     with progress(0, words.json) as show:
-        for row in compare(comparison, folder):
+        for row in compare(comparison, folder, words.jobs):
             if not known:
                 write_whole(folder / "command.txt", words.command_line + "\n")
             known += 1
@@ -359,6 +359,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="K",
         help="learning rates tried for every arm, on held-out training images",
     )
+    it.add_argument("--jobs", type=int, default=1, metavar="N", help="trainings at a time (%(default)s)")
     it = command("report", _report, "write report.html of a run or a comparison again")
     it.add_argument("folder")
     return parser

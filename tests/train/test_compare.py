@@ -1,6 +1,13 @@
 import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
+import torch
 
 from coarsegrad.train import compare as module
 from coarsegrad.train.compare import Arm, Comparison, best_rates, compare, learning_rates, table_of
@@ -63,6 +70,65 @@ def test_a_comparison_cut_short_goes_on_to_the_same_results(tmp_path, after):
     rows = [row for row in compare(SMALL, tmp_path / "cut") if not row.get("known")]
     assert len(rows) < 14 or after == 1
     assert without_times(everything(tmp_path / "cut")) == without_times(everything(tmp_path / "whole"))
+
+
+def test_two_processes_find_what_one_does(tmp_path):
+    c = dataclasses.replace(SMALL, base=dataclasses.replace(BASE, pretrain_epochs=1))
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)  # as each of the two has
+        list(compare(c, tmp_path / "one"))
+    finally:
+        torch.set_num_threads(threads)
+    rows = list(compare(c, tmp_path / "two", jobs=2))
+    assert rows[-1]["done"] == rows[-1]["total"] == 14
+    assert sorted(row["done"] for row in rows if row["kind"] != "ptq") == list(range(1, 15))
+    one, two = (without_times(sorted(everything(tmp_path / name))) for name in ("one", "two"))
+    assert [task for task, *_ in one] == [task for task, *_ in two] and one == two
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_its_processes_end_with_it_and_what_they_did_is_kept(tmp_path, how):
+    long = dataclasses.replace(SMALL, base=dataclasses.replace(BASE, epochs=300))
+    (tmp_path / "c.toml").write_text(long.write())
+    folder = tmp_path / "out"
+    words = [sys.executable, "-m", "coarsegrad", "compare", "--jobs=2", "--config", str(tmp_path / "c.toml")]
+    main = subprocess.Popen([*words, "--out", str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    for _ in range(5):
+        main.stdout.readline()
+    below = children(main.pid)
+    main.send_signal(how)
+    said = main.communicate(timeout=60)[1].decode()
+    assert main.returncode == (130 if how == signal.SIGINT else -9)
+    assert how == signal.SIGKILL or ("resume with: " in said and "Traceback" not in said)
+    until = time.monotonic() + 30
+    while any(map(alive, below)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert below and not any(map(alive, below))
+    again = next(compare(long, folder))
+    assert again["epoch"] == 1 and list((folder / "runs").glob("*/checkpoint.pt"))
+
+
+def children(pid):
+    return [int(p) for f in Path(f"/proc/{pid}/task").glob("*/children") for p in f.read_text().split()]
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_process_that_is_killed_is_said_and_loses_nothing(tmp_path):
+    long = dataclasses.replace(SMALL, base=dataclasses.replace(BASE, epochs=300))
+    going = compare(long, tmp_path, jobs=2)
+    next(going)
+    for pid in children(os.getpid()):
+        if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            os.kill(pid, signal.SIGKILL)
+    with pytest.raises(ChildProcessError, match="fewer --jobs"):
+        list(going)
 
 
 def test_more_seeds_and_surrogates_are_added_to_what_is_there(tmp_path):
@@ -153,3 +219,10 @@ def test_an_arm_that_is_not_finite_is_a_result_and_the_others_go_on(tmp_path, mo
 def test_a_comparison_of_nothing_that_exists_is_refused(changes, says):
     with pytest.raises(ValueError, match=says):
         dataclasses.replace(SMALL, **changes)
+
+
+@pytest.mark.parametrize("jobs", [0, -1, 1.5, True])
+def test_the_number_of_jobs_is_checked(tmp_path, jobs):
+    with pytest.raises(ValueError, match=r"jobs=\.\.\.\) is a whole number"):
+        next(compare(SMALL, tmp_path, jobs))
+    assert not list(tmp_path.iterdir())

@@ -1,4 +1,5 @@
 import math
+import pickle
 
 import pytest
 import torch
@@ -123,6 +124,8 @@ def test_the_error_names_step_layer_quantizer_and_mend():
         "The loss is nan in epoch 3, step 17. First not finite: the output of layer 'conv2', "
         "quantizer weight lsq(bits=2). The checkpoint is kept. Try a smaller lr, warmup, or grad_clip=1.0"
     )
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.epoch, again.step, again.origin) == (str(error), 3, 17, origin)
 
 
 def test_a_prepared_model_that_never_ran_is_no_obstacle():

@@ -6,8 +6,16 @@ pair. Beside them stand the float model, trained as they are, and that float mod
 """
 
 import dataclasses
+import multiprocessing
+import os
+import queue
+import signal
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -178,20 +186,28 @@ def table_of(folder: str | Path) -> Table:
     return Table(Path(folder) / "results.sqlite")
 
 
-def compare(comparison: Comparison, folder: str | Path) -> Iterator[Row]:
+def compare(comparison: Comparison, folder: str | Path, jobs: int = 1) -> Iterator[Row]:
     """Do what is not done yet, and yield a row per epoch, with ``done`` of ``total`` epochs in all.
 
     Finished tasks are in ``results.sqlite`` and are not repeated; one that was cut short goes on from its
     checkpoint. A row with ``known=True`` stands for a whole task found there. An arm whose numbers stop being
-    finite is a result: a row of kind ``failed``. Raises ``ValueError`` where the folder holds another
-    comparison or a run; more seeds, bits or surrogates of the same one are welcome.
+    finite is a result: a row of kind ``failed``.
+
+    With ``jobs`` above 1 as many tasks are trained at once, each in a process of its own with its share of
+    torch's threads: for small models, whose single step does not keep the cores busy. The results are those
+    of ``jobs=1`` up to the number of threads. A script that calls this so is guarded by ``if __name__ ==
+    "__main__"``, as Python's processes ask for.
+
+    Raises ``ValueError`` where the folder holds another comparison or a run (more seeds, bits or surrogates
+    of the same one are welcome), ``ChildProcessError`` where one was killed, for want of memory perhaps.
     """
+    if not isinstance(jobs, int) or isinstance(jobs, bool) or jobs < 1:
+        raise ValueError(f"compare(jobs=...) is a whole number, 1 or more, got {jobs!r}")
     folder = Path(folder)
     open_folder(comparison, folder)
-    work = _Work(comparison, folder)
+    work = _Work(comparison, folder, jobs)
     for stage in (work.pretraining, work.trials, work.runs):
-        for task in stage():
-            yield from work.do(task)
+        yield from work.each(list(stage()))
     yield from work.untrained()
 
 
@@ -222,8 +238,9 @@ class _Work:
 
     comparison: Comparison
     folder: Path
+    jobs: int = 1
     done: int = 0
-    float: Arm = Arm("float")
+    float_arm: Arm = Arm("float")
     starts: dict[int, Task] = field(default_factory=dict)
     rates: dict[Arm, Any] = field(default_factory=dict)
 
@@ -240,23 +257,25 @@ class _Work:
         if c.base.pretrain_epochs:
             seeds = [*c.all_seeds, *([c.base.seed + TUNING_SEED] if c.tune else [])]
             for seed in seeds:
-                task = Task("pretrain", self.float, c.plan(self.float, seed, epochs=c.base.pretrain_epochs))
+                task = Task(
+                    "pretrain", self.float_arm, c.plan(self.float_arm, seed, epochs=c.base.pretrain_epochs)
+                )
                 self.starts[seed] = task if seed in c.all_seeds else self.on_held_out(task)
                 yield self.starts[seed]
 
     def trials(self) -> Iterator[Task]:
         """The learning rates of each arm, on the held-out part."""
         c = self.comparison
-        for arm in (self.float, *c.arms):
+        for arm in (self.float_arm, *c.arms):
             for lr in learning_rates(c.base.lr, c.tune):
                 task = Task("trial", arm, c.plan(arm, c.base.seed + TUNING_SEED, lr=lr))
                 yield self.started(self.on_held_out(task))
-        self.rates = best_rates(self.table.rows(kind="trial"), c)
 
     def runs(self) -> Iterator[Task]:
-        """What is compared, seed by seed."""
+        """What is compared, seed by seed, each arm with the rate that its trials chose."""
+        self.rates = best_rates(self.table.rows(kind="trial"), self.comparison)
         for seed in self.comparison.all_seeds:
-            for arm in (self.float, *self.comparison.arms):
+            for arm in (self.float_arm, *self.comparison.arms):
                 yield self.run_of(arm, seed)
 
     def run_of(self, arm: Arm, seed: int) -> Task:
@@ -281,33 +300,73 @@ class _Work:
     def folder_of(self, task: Task) -> Path:
         return self.folder / "runs" / task.id
 
-    def do(self, task: Task) -> Iterator[Row]:
-        """Train it, unless its rows are known; then keep them."""
-        if self.table.done(task.id):
-            self.done += task.plan.total_epochs
-            yield {"known": True, "kind": task.kind, **task.named(), **self.progress()}
+    def each(self, tasks: list[Task]) -> Iterator[Row]:
+        """Train those that are not known; keep the rows of each as soon as it is finished."""
+        ahead = []
+        for task in tasks:
+            if self.table.done(task.id):
+                self.done += task.plan.total_epochs
+                yield {"known": True, "kind": task.kind, **task.named(), **self.progress()}
+            else:
+                ahead.append(task)
+        if min(self.jobs, len(ahead)) > 1:
+            yield from self.side_by_side(ahead)
             return
-        rows, before, started = [], self.done, time.time()
-        try:
-            for row in train(task.plan, self.folder_of(task)):
-                rows.append({**task.named(), **row})
-                self.done += 1
-                yield {"kind": task.kind, **rows[-1], **self.progress()}
-            kind = task.kind
-        except NonFinite as error:
-            if task.kind == "pretrain":
+        for task in ahead:
+            rows, started = [], time.time()
+            for row in trained(task, self.folder_of(task)):
+                rows.append(row)
+                yield self.shown(row)
+            self.keep(task, rows, time.time() - started)
+
+    def side_by_side(self, tasks: list[Task]) -> Iterator[Row]:
+        """The same, in ``jobs`` processes. They end with this one, whatever ends it."""
+        context = multiprocessing.get_context("spawn")
+        messages, (line, held) = context.Queue(), context.Pipe(duplex=False)
+        share = max(1, torch.get_num_threads() // self.jobs)
+        own = messages, line, share
+        with held, ProcessPoolExecutor(min(self.jobs, len(tasks)), context, _join, own) as pool:
+            try:
+                waiting = {pool.submit(_train_here, task, self.folder_of(task)): task for task in tasks}
+                seen = {task.id: 0 for task in tasks}
+                while waiting:
+                    with suppress(queue.Empty):
+                        task_id, row = messages.get(timeout=0.1)
+                        if task_id in seen:
+                            seen[task_id] += 1
+                            yield self.shown(row)
+                    for future in [future for future in waiting if future.done()]:
+                        task = waiting.pop(future)
+                        rows, seconds = future.result()
+                        for row in rows[seen.pop(task.id) :]:
+                            yield self.shown(row)
+                        self.keep(task, rows, seconds)
+            except BrokenProcessPool:
+                raise ChildProcessError(
+                    "a process that trained was killed; if memory was short, take fewer --jobs. "
+                    "The same command goes on from what is finished"
+                ) from None
+            except BaseException:
+                held.close()
                 raise
-            rows, kind = [{**task.named(), "reason": str(error)}], "failed"
-            yield {"kind": kind, **rows[-1], **self.progress()}
-        self.done = before + task.plan.total_epochs
-        meta = {"plan": task.plan.values(), "seconds": time.time() - started, "folder": f"runs/{task.id}"}
-        self.table.append(task.id, rows, kind=kind, meta=meta)
+
+    def shown(self, row: Row) -> Row:
+        self.done += row["kind"] != "failed"
+        return {**row, **self.progress()}
+
+    def keep(self, task: Task, rows: list[Row], seconds: float) -> None:
+        """A finished task goes into the table. One that failed is a single row: its epochs count no more."""
+        failed = rows[-1]["kind"] == "failed"
+        self.done += task.plan.total_epochs - (len(rows) - failed)
+        kept = [{k: v for k, v in row.items() if k != "kind"} for row in (rows[-1:] if failed else rows)]
+        meta = {"plan": task.plan.values(), "seconds": seconds, "folder": f"runs/{task.id}"}
+        self.table.append(task.id, kept, kind=rows[-1]["kind"], meta=meta)
 
     def untrained(self) -> Iterator[Row]:
         """The trained float models, quantized and calibrated, without training."""
         c = self.comparison
         for seed in c.all_seeds:
-            task = self.run_of(self.float, seed)
+            task = self.run_of(self.float_arm, seed)
             if self.table.rows(kind="failed", task_id=task.id):
                 continue
             for bits in c.bits:
@@ -342,6 +401,44 @@ class _Work:
             np.savez(beside, classes=np.array(found.classes), **{k: v.numpy() for k, v in arrays.items()})
             beside.replace(file)
         return file
+
+
+def trained(task: Task, folder: Path) -> Iterator[Row]:
+    """Its rows, each with its kind; the last is of kind ``failed`` where numbers stop being finite."""
+    try:
+        for row in train(task.plan, folder):
+            yield {"kind": task.kind, **task.named(), **row}
+    except NonFinite as error:
+        if task.kind == "pretrain":
+            raise
+        yield {"kind": "failed", **task.named(), "reason": str(error)}
+
+
+_told: list[Any] = []  # in a process of `side_by_side`: the queue that its parent reads
+
+
+def _join(messages: Any, line: Any, threads: int) -> None:
+    """Begin a process of `side_by_side`. It ends at once when the other end of ``line`` is closed or gone."""
+
+    def end_with_parent() -> None:
+        with suppress(EOFError, OSError):
+            line.recv()
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which says what it means
+    torch.set_num_threads(threads)
+    messages.cancel_join_thread()  # nobody may be left to read them
+    _told.append(messages)
+
+
+def _train_here(task: Task, folder: Path) -> tuple[list[Row], float]:
+    """Train in this process: rows are told as they come, and all of them returned."""
+    rows, started = [], time.time()
+    for row in trained(task, folder):
+        rows.append(row)
+        _told[0].put((task.id, row))
+    return rows, time.time() - started
 
 
 def quantized_float(plan: TrainPlan, folder: Path) -> Row:

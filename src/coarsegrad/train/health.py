@@ -33,10 +33,14 @@ class NonFinite(ArithmeticError):
 
     def __init__(self, what: str, epoch: int, step: int, origin: Origin, kept: str):
         self.epoch, self.step, self.origin = epoch, step, origin
+        self._made_of = what, epoch, step, origin, kept
         super().__init__(
             f"{what} in epoch {epoch}, step {step}. First not finite: {origin}. {kept} "
             "Try a smaller lr, warmup, or grad_clip=1.0"
         )
+
+    def __reduce__(self):  # it may be raised in a process other than the one that reads it
+        return type(self), self._made_of
 
 
 def finite(loss: Tensor, tensors: Iterable[Tensor | None]) -> bool:
