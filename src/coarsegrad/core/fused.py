@@ -12,6 +12,7 @@ import contextlib
 import contextvars
 import functools
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -22,6 +23,7 @@ from coarsegrad.core.ste import _Once
 
 _on = contextvars.ContextVar("coarsegrad_fused", default=True)
 _SMALL = 512
+_SHARED = 2**17  # elements from which a second thread saves more than it costs
 
 
 class Grid(NamedTuple):
@@ -82,19 +84,91 @@ def _leading(scale, x):
     return scale.dim() == x.dim() and scale.shape[:d] == x.shape[:d]
 
 
+class _Part(NamedTuple):
+    """A share of the work: ``rows`` rows of ``width`` elements; where it begins, in elements, blocks, rows."""
+
+    rows: int
+    width: int
+    element: int = 0
+    block: int = 0
+    row: int = 0
+
+
+def _parts(rows: int, width: int) -> list[_Part]:
+    """A share for each of torch's threads: whole blocks of 16 of a single row, or whole rows.
+
+    Small work is a single share.
+    """
+    blocks = -(-width // 16)
+    number = min(torch.get_num_threads(), rows if rows > 1 else blocks)
+    if number == 1 or rows * width < _SHARED or _kernels().threaded() is None:  # pyright: ignore
+        return [_Part(rows, width)]
+    at = [(rows if rows > 1 else blocks) * i // number for i in range(number + 1)]
+    if rows > 1:
+        return [_Part(b - a, width, a * width, a * blocks, a) for a, b in pairwise(at)]
+    return [_Part(1, min(width, 16 * b) - 16 * a, 16 * a, a) for a, b in pairwise(at)]
+
+
 def _forward(x, scale, grid, mask):
     y = torch.empty_like(x)
     rows = scale.numel()
-    _kernels().forward(  # pyright: ignore
-        x.data_ptr(),
-        y.data_ptr(),
-        0 if mask is None else mask.data_ptr(),
-        scale.data_ptr(),
-        rows,
-        x.numel() // rows,
-        *grid,
-    )
+    kernels, a, b, c = _kernels(), x.data_ptr(), y.data_ptr(), scale.data_ptr()
+    m = 0 if mask is None else mask.data_ptr()
+    tasks = [
+        (a + 4 * p.element, b + 4 * p.element, m and m + 2 * p.block, c + 4 * p.row, p.rows, p.width)
+        for p in _parts(rows, x.numel() // rows)
+    ]
+    kernels.run(kernels.forward, tasks, grid)  # pyright: ignore
     return y
+
+
+def _forward_residual(x, scale, grid):
+    y, kept = torch.empty_like(x), torch.empty(-(-x.numel() // 16) * 16, dtype=torch.int8)
+    kernels, a, b, k = _kernels(), x.data_ptr(), y.data_ptr(), kept.data_ptr()
+    tasks = [
+        (a + 4 * p.element, b + 4 * p.element, k + p.element, scale.data_ptr(), p.width)
+        for p in _parts(1, x.numel())
+    ]
+    kernels.run(kernels.forward_residual, tasks, grid)  # pyright: ignore
+    return y, kept
+
+
+def _backward(upstream, mask, rows):
+    gradient = torch.empty_like(upstream)
+    kernels, a, b, m = _kernels(), upstream.data_ptr(), gradient.data_ptr(), mask.data_ptr()
+    tasks = [
+        (a + 4 * p.element, b + 4 * p.element, m + 2 * p.block, p.rows, p.width)
+        for p in _parts(rows, upstream.numel() // rows)
+    ]
+    kernels.run(kernels.backward, tasks)  # pyright: ignore
+    return gradient
+
+
+def _backward_residual(upstream, kept, grid):
+    """The gradient of x, and the sum for the scale's."""
+    gradient, parts = torch.empty_like(upstream), _parts(1, upstream.numel())
+    total = torch.empty(len(parts), dtype=torch.float64)
+    kernels, a, b, k, t = _kernels(), *(v.data_ptr() for v in (upstream, gradient, kept, total))
+    tasks = [
+        (a + 4 * p.element, b + 4 * p.element, k + p.element, t + 8 * i, p.width) for i, p in enumerate(parts)
+    ]
+    kernels.run(kernels.backward_residual, tasks, grid[:2])  # pyright: ignore
+    return gradient, total.sum() if len(parts) > 1 else total
+
+
+def _backward_learned(upstream, x, scale, grid):
+    """The gradient of x, and the sums for the scale's."""
+    rows = scale.numel()
+    gradient, parts = torch.empty_like(upstream), _parts(rows, upstream.numel() // rows)
+    total = torch.empty(max(rows, len(parts)), dtype=torch.float64)
+    kernels, a, b, c, s, t = _kernels(), *(v.data_ptr() for v in (upstream, gradient, x, scale, total))
+    tasks = [
+        (a + 4 * p.element, b + 4 * p.element, c + 4 * p.element, s + 4 * p.row,
+         t + 8 * (p.row if rows > 1 else i), p.rows, p.width)
+        for i, p in enumerate(parts)
+    ]  # fmt: skip
+    kernels.run(kernels.backward_learned, tasks, grid)  # pyright: ignore
+    return gradient, total.sum() if rows == 1 and len(parts) > 1 else total
 
 
 class _Fused(torch.autograd.Function):
@@ -105,9 +179,7 @@ class _Fused(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             window = (grid.left, grid.right) == (grid.low, grid.high)
             if rows == 1 and window and not grid.sign and not x.is_leaf:
-                y, kept = torch.empty_like(x), torch.empty(-(-x.numel() // 16) * 16, dtype=torch.int8)
-                where = (x.data_ptr(), y.data_ptr(), kept.data_ptr(), scale.data_ptr())
-                _kernels().forward_residual(*where, x.numel(), *grid)
+                y, kept = _forward_residual(x, scale, grid)
                 ctx.save_for_backward(kept)
                 return y
             ctx.save_for_backward(x, scale)
@@ -120,37 +192,22 @@ class _Fused(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, upstream):  # pyright: ignore
-        saved, scale_gradient = ctx.saved_tensors, None
+        saved, total = ctx.saved_tensors, None
         if not saved:
             gradient = upstream
         else:
             upstream = upstream.resolve_neg().contiguous()
-            gradient = torch.empty_like(upstream)
-            rows = ctx.shape.numel()
-            where = (upstream.data_ptr(), gradient.data_ptr())
-            total = torch.zeros(rows, dtype=torch.float64) if ctx.needs_input_grad[1] else None
-            if total is None:
-                _kernels().backward(*where, saved[0].data_ptr(), rows, upstream.numel() // rows)
+            if not ctx.needs_input_grad[1]:
+                gradient = _backward(upstream, *saved, ctx.shape.numel())
             elif len(saved) == 1:
-                _kernels().backward_residual(
-                    *where, saved[0].data_ptr(), total.data_ptr(), upstream.numel(), *ctx.grid[:2]
-                )
+                gradient, total = _backward_residual(upstream, *saved, ctx.grid)
             else:
-                x, scale = saved
-                _kernels().backward_learned(
-                    *where,
-                    x.data_ptr(),
-                    scale.data_ptr(),
-                    total.data_ptr(),
-                    rows,
-                    upstream.numel() // rows,
-                    *ctx.grid,
-                )
-            if total is not None:
-                scale_gradient = total.mul_(ctx.factor).to(torch.float32).reshape(ctx.shape)
+                gradient, total = _backward_learned(upstream, *saved, ctx.grid)
+        if total is not None:
+            total = total.mul_(ctx.factor).to(torch.float32).reshape(ctx.shape)
         if torch.is_grad_enabled():
             gradient = _Once.apply(gradient, torch.empty(0, requires_grad=True))
-        return gradient, scale_gradient, None, None
+        return gradient, total, None, None
 
 
 @functools.cache
