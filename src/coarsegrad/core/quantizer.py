@@ -47,8 +47,11 @@ class Quantizer:
         return self.levels
 
     @property
-    def even(self) -> tuple[float, float] | None:
-        """(low, high) if ``step`` clips the nearest whole number, as the fast path needs; else None."""
+    def even(self) -> tuple[float, float, bool] | None:
+        """What the fast path needs: (lowest, highest, whether ``step`` is the sign); else None.
+
+        Where it is no sign, ``step`` clips the nearest whole number.
+        """
         return None
 
     @property
@@ -108,7 +111,7 @@ class Quantizer:
         if scale.requires_grad:
             factor = self.gradient_factor(x.numel() / scale.numel() if count is None else count)
         if surrogate.passes and self.even and self.scale_rule is None and fused.ready(v, scale):
-            grid = fused.Grid(*self.even, self.even[0] < 0 and len(self.levels) == 2, *surrogate.passes)
+            grid = fused.Grid(*self.even, *surrogate.passes)
             y = fused.fake_quantize(v, scale, grid, factor)
         else:
             u = v.detach() / scale.detach()

@@ -26,7 +26,7 @@ class Binary(Quantizer):
     @property
     def even(self):
         """A sign."""
-        return (-1.0, 1.0)
+        return -1.0, 1.0, True
 
     def step(self, u, **values):
         """The sign; adding 0 turns -0 into 0, whose sign is +1."""
@@ -156,7 +156,7 @@ class Uniform(Quantizer):
         if self.rounding != "nearest":
             return None
         low, high = self.ends
-        return float(low), float(high)
+        return float(low), float(high), bool(self.signed) and self.bits == 1
 
     def step(self, u, **values):
         """Round, then clip."""
