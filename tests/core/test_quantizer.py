@@ -343,3 +343,20 @@ def test_a_fixed_scale_gets_no_gradient():
 @pytest.mark.parametrize("size", [0.0, -0.0, -0.4, 1e-30, 0.4])
 def test_the_scale_in_use_of_a_trained_one_is_positive(size):
     assert positive(torch.tensor(size)) == pytest.approx(max(abs(size), 1e-8))
+
+
+@pytest.mark.parametrize("quantizer", [q for q in GRID if getattr(q, "signed", 0) is not None], ids=write)
+def test_breaks_are_where_the_level_changes(quantizer):
+    values = {name: value.double() for name, value in fitted(quantizer).items()}
+    rest = {name: value for name, value in values.items() if name not in ("scale", "offset")}
+    if any(value.numel() > 1 for name, value in rest.items() if name != "widths"):
+        rest = {name: value.flatten()[0] for name, value in rest.items()}
+    breaks = quantizer.breaks(**rest)
+    assert len(breaks) == len(quantizer.levels) - 1 and list(breaks) == sorted(breaks)
+    points = torch.tensor(breaks, dtype=torch.float64)
+    assert quantizer.step(points - 1e-9, **rest).tolist() == list(quantizer.levels[:-1])
+    assert quantizer.step(points + 1e-9, **rest).tolist() == list(quantizer.levels[1:])
+
+
+def test_no_breaks_are_declared_where_chance_decides():
+    assert Uniform(rounding="stochastic").breaks() is None

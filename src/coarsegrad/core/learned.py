@@ -124,6 +124,10 @@ class PACT(Quantizer):
         """PACT does not scale the gradient of its clip."""
         return 1.0
 
+    def breaks(self, **values):
+        """Half-way between levels."""
+        return tuple(level + 0.5 for level in self.levels[:-1])
+
     def step(self, u, **values):
         """Round, then clip."""
         return torch.round(u).clamp_(0, 2**self.bits - 1)
@@ -175,6 +179,10 @@ class StretchedElastic(Quantizer):
         clip = self.window[-1] / self.levels[-1] if self.scale.statistic == "max_abs" else 1.0
         return {"scale": self.scale.fit(x, self) / clip}
 
+    def breaks(self, **values):
+        """Half-way between levels."""
+        return tuple(level + 0.5 for level in self.levels[:-1])
+
     def step(self, u, **values):
         """The nearest level."""
         if self.ternary:
@@ -222,6 +230,11 @@ class N2UQ(Quantizer):
         """The number of thresholds below u."""
         a = widths.detach().clamp(min=1e-3).to(u.dtype)
         return torch.bucketize(u.contiguous(), a.cumsum(0) - a / 2).to(u.dtype)
+
+    def breaks(self, *, widths, **values):  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The middles of the intervals."""
+        a = widths.detach().double().clamp(min=1e-3)
+        return tuple((a.cumsum(0) - a / 2).tolist())
 
     def __call__(self, x, surrogate=None, *, count=None, **values):
         """Forward the steps, backward the piecewise linear map: autograd through it, value replaced.

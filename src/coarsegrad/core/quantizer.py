@@ -77,6 +77,13 @@ class Quantizer:
         """The level of u, both in units of the scale; ``[...]`` -> ``[...]``."""
         raise NotImplementedError(f"{type(self).__name__} must define step(u)")
 
+    def breaks(self, **values: Tensor) -> tuple[float, ...] | None:
+        """Where the level changes, in units of the scale, ascending: one point below each but the lowest.
+
+        None where no such points are declared (and where chance decides).
+        """
+        return None
+
     def squash(self, x: Tensor) -> Tensor:
         """A differentiable map applied before anything else (DoReFa's tanh); the identity by default."""
         return x

@@ -28,6 +28,10 @@ class Binary(Quantizer):
         """A sign."""
         return -1.0, 1.0, True
 
+    def breaks(self, **values):
+        """Zero."""
+        return (0.0,)
+
     def step(self, u, **values):
         """The sign; adding 0 turns -0 into 0, whose sign is +1."""
         return sign(u)
@@ -47,6 +51,10 @@ class Ternary(Quantizer):
     def __post_init__(self):
         if not self.threshold >= 0:
             raise ValueError(f"Ternary(threshold=...) must not be negative, got {self.threshold}")
+
+    def breaks(self, **values):
+        """Both ends of the dead zone."""
+        return (-self.threshold, self.threshold)
 
     def step(self, u, **values):
         """Sign outside the dead zone."""
@@ -80,6 +88,10 @@ class TWN(Quantizer):
         scale = torch.where(number > 0, (share * above).sum_to_size(base.shape), base)
         scale = scale.clamp(min=torch.finfo(scale.dtype).tiny)
         return {"scale": scale, "threshold": base / scale}
+
+    def breaks(self, *, threshold, **values):  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Both ends of the fitted dead zone."""
+        return (-float(threshold), float(threshold))
 
     def step(self, u, *, threshold, **values):  # pyright: ignore[reportIncompatibleMethodOverride]
         """Sign outside the fitted dead zone."""
@@ -158,6 +170,14 @@ class Uniform(Quantizer):
         low, high = self.ends
         return float(low), float(high), bool(self.signed) and self.bits == 1
 
+    def breaks(self, **values):
+        """Half-way between levels, or on them (``floor``, ``ceil``)."""
+        if self.rounding == "stochastic":
+            return None
+        shift = {"nearest": 0.5, "floor": 1.0, "ceil": 0.0}[self.rounding]
+        low, high = self.ends
+        return (0.0,) if self.signed and self.bits == 1 else tuple(k + shift for k in range(low, high))
+
     def step(self, u, **values):
         """Round, then clip."""
         if self.signed and self.bits == 1:
@@ -235,6 +255,10 @@ class DoReFaWeight(Quantizer):
             return {"scale": Scale("mean_abs").fit(x, self)}
         return {"scale": constant(1.0 / (2**self.bits - 1), x)}
 
+    def breaks(self, **values):
+        """Half-way between levels, behind ``squash``."""
+        return tuple(level + 1.0 for level in self.levels[:-1])
+
     def step(self, u, **values):
         """The nearest odd number."""
         if self.bits == 1:
@@ -263,6 +287,10 @@ class DoReFaActivation(Quantizer):
     def fit(self, x):
         """1/(2^b-1), whatever the data."""
         return {"scale": constant(1.0 / (2**self.bits - 1), x)}
+
+    def breaks(self, **values):
+        """Half-way between levels."""
+        return tuple(level + 0.5 for level in self.levels[:-1])
 
     def step(self, u, **values):
         """Round, then clip."""
@@ -293,9 +321,13 @@ class Nonuniform(Quantizer):
                 f"Nonuniform(thresholds=...) needs {len(levels) - 1} ascending values, got {cuts}"
             )
 
+    def breaks(self, **values):
+        """The thresholds, or the midpoints."""
+        return self.thresholds or tuple((a + b) / 2 for a, b in pairwise(self.levels))
+
     def step(self, u: Tensor, **values: Tensor) -> Tensor:
         """The level of the interval that u lies in."""
-        cuts = self.thresholds or tuple((a + b) / 2 for a, b in pairwise(self.levels))
+        cuts = self.breaks()
         levels = torch.tensor(self.levels, dtype=u.dtype, device=u.device)
         return levels[torch.bucketize(u.contiguous(), torch.tensor(cuts, dtype=u.dtype, device=u.device))]
 

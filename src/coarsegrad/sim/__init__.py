@@ -1,0 +1,5 @@
+"""The teacher-student problem by sampling. Knows no formula: what it says can be held against ``theory``."""
+
+from .descend import descend
+
+__all__ = ["descend"]
