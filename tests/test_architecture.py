@@ -16,7 +16,7 @@ SOURCE = ROOT / "src" / "coarsegrad"
 MOST_LINES = 400
 
 FLOORS = (
-    ("core", "measure", "view", "spec", "table"),
+    ("core", "measure", "problem", "view", "spec", "table"),
     ("nn", "optim", "theory", "sim"),
     ("export", "runtime"),
     ("diagnose", "train"),
@@ -28,7 +28,7 @@ FLOOR = {place: number for number, places in enumerate(FLOORS, start=1) for plac
 EVERYWHERE = {"torch", "numpy"}
 ONE_HOME = {"sklearn", "pooch", "PIL", "rich", "yaml", "matplotlib", "numba"}  # one file each may import it
 COMES_WITH = {"llvmlite": "numba"}  # and lives in the same file
-PURE = {"core", "measure", "theory", "sim"}
+PURE = {"core", "measure", "problem", "theory", "sim"}
 NO_NAME = {"utils", "util", "misc", "common", "helpers", "helper"}
 
 FILES = {

@@ -188,16 +188,8 @@ def _train(words: argparse.Namespace) -> None:
             show(row["epoch"], epoch_line(row), row)
     page = report(folder)
     if words.json:
-        print(
-            json.dumps(
-                {
-                    "done": True,
-                    "test_accuracy": row["test_accuracy"],
-                    "report": str(page),
-                    "plan_id": plan.id(),
-                }
-            )
-        )
+        found = {"test_accuracy": row["test_accuracy"], "report": str(page), "plan_id": plan.id()}
+        print(json.dumps({"done": True, **found}))
     else:
         print(f"test accuracy {row['test_accuracy']:.2f} %\nreport: {page}")
 
@@ -229,12 +221,8 @@ def _compare(words: argparse.Namespace) -> int:
     rows = [row for kind in ("run", "ptq") for row in table_of(folder).rows(kind=kind)]
     page = report(folder)
     if words.json:
-        found = {
-            "arms": summary(rows, comparison),
-            "differences": differences(rows, comparison),
-            "report": str(page),
-        }
-        print(json.dumps(finite(found)))
+        found = {"arms": summary(rows, comparison), "differences": differences(rows, comparison)}
+        print(json.dumps(finite({**found, "report": str(page)})))
     else:
         arms = [
             {k: v for k, v in row.items() if not k.endswith("_surrogate") and k != "bits"}
@@ -242,6 +230,31 @@ def _compare(words: argparse.Namespace) -> int:
         ]
         print(text_table(arms), *sentences(rows, comparison), f"report: {page}", sep="\n\n")
     return FAILED if failed else OK
+
+
+def _study(words: argparse.Namespace) -> int:
+    from coarsegrad.studies import STUDIES, find
+    from coarsegrad.train.screen import finite, progress, text_table
+
+    if words.name is None:
+        listed = [{"name": study.name, "paper": study.paper} for study in map(find, STUDIES)]
+        print(json.dumps(listed) if words.json else text_table(listed))
+        return OK
+    if words.out is None:
+        raise ValueError(f"say where the results go: coarsegrad study {words.name} --out FOLDER")
+    from coarsegrad.studies.page import publish
+    from coarsegrad.studies.study import run
+
+    study, folder, options = find(words.name), Path(words.out), {"data_folder": words.data_folder}
+    with progress(0, words.json, "tasks") as show:
+        for row in run(study, words.preset, folder, jobs=words.jobs, options=options):
+            show(row["done"], row["text"], row, row["total"])
+    given = {"command": words.command_line, "docs": words.docs, "options": options}
+    verdicts = publish(study, words.preset, folder, **given)
+    rows, page = [verdict.row() for verdict in verdicts], str(folder / "report.html")
+    told = json.dumps(finite({"verdicts": rows, "report": page}))
+    print(told if words.json else f"{text_table(rows)}\n\nreport: {page}")
+    return OK if all(verdict.as_expected for verdict in verdicts) else FAILED
 
 
 def _report(words: argparse.Namespace) -> None:
@@ -320,9 +333,8 @@ def _parser() -> argparse.ArgumentParser:
     it = command("plot", _plot, "draw curve and slope of surrogates")
     it.add_argument("kind", choices=("surrogate",))
     it.add_argument("names", nargs="+", metavar="NAME", help="such as relu or 'clipped_relu(top=2)'")
-    it.add_argument(
-        "--progress", default="0,0.5,1", help="for scheduled ones, of training, in [0, 1] (%(default)s)"
-    )
+    said = "for scheduled ones, of training, in [0, 1] (%(default)s)"
+    it.add_argument("--progress", default="0,0.5,1", help=said)
     it.add_argument("--out", required=True, help="a file that ends in .svg or .png")
     it = command("plan", _plan, "what quantizing a model would do, layer by layer")
     it.add_argument(
@@ -345,21 +357,24 @@ def _parser() -> argparse.ArgumentParser:
     it.add_argument(
         "--resume", action=argparse.BooleanOptionalAction, default=True, help="--no-resume starts over"
     )
-    it = command(
-        "compare", _compare, "estimators x bits x seeds under one budget, beside float and calibrated only"
-    )
+    said = "estimators x bits x seeds under one budget, beside float and calibrated only"
+    it = command("compare", _compare, said)
     _plan_options(it)
     it.add_argument("--bits", metavar="w1a2,w2a2")
     it.add_argument("--surrogates", metavar="NAMES", help="of activations, commas between")
     it.add_argument("--weight-surrogates", metavar="NAMES")
     it.add_argument("--seeds", type=int, metavar="N")
-    it.add_argument(
-        "--tune",
-        type=int,
-        metavar="K",
-        help="learning rates tried for every arm, on held-out training images",
-    )
+    said = "learning rates tried for every arm, on held-out training images"
+    it.add_argument("--tune", type=int, metavar="K", help=said)
     it.add_argument("--jobs", type=int, default=1, metavar="N", help="trainings at a time (%(default)s)")
+    it = command("study", _study, "reproduce a paper: 0 if all claims end as expected; alone: what there is")
+    it.add_argument("name", nargs="?", help="such as yin2019")
+    it.add_argument("--preset", choices=("smoke", "quick", "paper"), default="quick", help="(%(default)s)")
+    it.add_argument("--out", metavar="FOLDER", help="results; the same command goes on where it stopped")
+    it.add_argument("--jobs", type=int, default=1, metavar="N", help="tasks at a time (%(default)s)")
+    it.add_argument("--docs", metavar="FOLDER", help="also write the page NAME.md and its figures there")
+    it.add_argument("--data-folder", metavar="FOLDER", help="for studies that train networks")
+    it.add_argument("--json", action="store_true", help="a JSON object per line, for machines")
     it = command("report", _report, "write report.html of a run or a comparison again")
     it.add_argument("folder")
     return parser

@@ -34,14 +34,17 @@ def task_line(row: Row) -> str:
 
 
 @contextmanager
-def progress(total: int, as_json: bool = False) -> Iterator[Callable]:
-    """``show(done, text, row, total)`` per row: a bar on a terminal, else lines; JSON lines if asked for."""
-    clock = [time.monotonic(), 0]  # since when, and how many epochs were trained since then
+def progress(total: int, as_json: bool = False, unit: str = "epochs") -> Iterator[Callable]:
+    """``show(done, text, row, total)`` per row: a bar on a terminal, else lines; JSON lines if asked for.
+
+    The rate counts the rows of epochs, or with another ``unit`` all rows that are not ``known``.
+    """
+    clock = [time.monotonic(), 0]  # since when, and how many were done since then
 
     def left(done: int, row: Row, total: int) -> str:
-        clock[1] += "train_loss" in row
+        clock[1] += "train_loss" in row if unit == "epochs" else not row.get("known")
         rate = clock[1] / (time.monotonic() - clock[0])
-        return f"{rate:.2f} epochs/s, {_duration((total - done) / rate)} left" if rate else "known so far"
+        return f"{rate:.2f} {unit}/s, {_duration((total - done) / rate)} left" if rate else "known so far"
 
     def lines(done: int, text: str, row: Row, total: int = total) -> None:
         if as_json:

@@ -1,0 +1,27 @@
+"""Studies: one paper each. What is measured, what is claimed and within what margin, and the page about it.
+
+Here alone prediction (``theory``) and observation (``sim``, ``train``) meet.
+"""
+
+import difflib
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from coarsegrad.studies.study import Study
+
+STUDIES = {"yin2019": "coarsegrad.studies.yin2019"}
+"""Where each study's ``STUDY`` stands."""
+
+
+def find(name: str) -> "Study":
+    """The study of this name. ``ValueError`` names the closest one where there is none.
+
+    >>> find("yin2019").paper
+    'Yin, Lyu, Zhang, Osher, Qi & Xin, ICLR 2019, arXiv:1903.05662'
+    """
+    if name not in STUDIES:
+        close = difflib.get_close_matches(name, STUDIES, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise ValueError(f"there is no study {name!r}; {hint}known: {', '.join(STUDIES)}")
+    return import_module(STUDIES[name]).STUDY

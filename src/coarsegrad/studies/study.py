@@ -1,0 +1,217 @@
+"""The frame of a study: tasks with content ids, one table, a run that goes on where it was killed."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from coarsegrad import spec
+from coarsegrad.studies.verdict import Claim, Row, Rows, Verdict, judge
+from coarsegrad.table import Table
+from coarsegrad.view import Figure, TableView
+
+PRESETS = ("smoke", "quick", "paper")
+Measure = Callable[[Mapping[str, Any], Path], Iterable[Row]]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One piece of work: ``measure(settings, place)`` yields its rows, plain numbers and texts.
+
+    Args:
+        kind: under which its rows are found.
+        measure: a function of a module, so that another process finds it too.
+        settings: plain values (numbers, texts, tuples of them) that decide the rows.
+        version: of ``measure``: raise it when the same settings give other rows.
+        where: settings that do not decide the rows, such as the folder of the data.
+        says: what it is, for a reader; by default its settings.
+
+    ``place`` is a folder that is this task's alone, for what a long one keeps to go on after a kill; it is
+    made by the task, if it wants one. Each row is stored with the plain settings beside it.
+    """
+
+    kind: str
+    measure: Measure
+    settings: Mapping[str, Any]
+    version: int = 1
+    where: Mapping[str, Any] = field(default_factory=dict)
+    says: str = ""
+
+    @property
+    def id(self) -> str:
+        """Depends on the work, not on where it is done.
+
+        >>> a, b = (Task("draw", print, {"seed": 1}, where={"data_folder": f}) for f in "ab")
+        >>> a.id == b.id != Task("draw", print, {"seed": 1}, version=2).id
+        True
+        """
+        measure = f"{self.measure.__module__}.{self.measure.__qualname__}"
+        return spec.content_id(
+            {"kind": self.kind, "measure": measure, "version": self.version, "settings": self.settings}
+        )
+
+    @property
+    def text(self) -> str:
+        """What a reader is shown of it."""
+        return f"{self.kind}: {self.says or ', '.join(f'{k} {v}' for k, v in self.settings.items())}"
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A part of the page: text as `coarsegrad.view.Text` reads it, tables, figures by their file's name."""
+
+    title: str
+    text: str = ""
+    tables: tuple[TableView, ...] = ()
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+    columns: int = 2
+    after: str = ""
+    """Text below the figures."""
+    code: str = ""
+    """Text in a typewriter face, as it is."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is done about a paper.
+
+    Args:
+        name: as on the command line, author and year.
+        title: in a sentence.
+        paper: authors, place, year, arXiv number.
+        presets: what each takes, in words; the names are ``PRESETS``.
+        tasks: (preset, options) -> tasks; ``options`` hold what the command line says of places, such as
+            ``data_folder``, None where it is not said.
+        claims: with margins and expected verdicts, committed before the run that is published.
+        story: rows -> chapters; a pure function, that also speaks of what is not there yet.
+    """
+
+    name: str
+    title: str
+    paper: str
+    presets: Mapping[str, str]
+    tasks: Callable[[str, Mapping[str, Any]], Sequence[Task]]
+    claims: tuple[Claim, ...]
+    story: Callable[[Rows], Sequence[Chapter]]
+
+    def planned(self, preset: str, options: Mapping[str, Any] | None = None) -> list[Task]:
+        """The tasks of a preset. Raises ``ValueError`` for one that is not known, and for tasks alike."""
+        if preset not in self.presets:
+            raise ValueError(f"{self.name} has no preset {preset!r}; it has: {', '.join(self.presets)}")
+        tasks = list(self.tasks(preset, options or {}))
+        by_id = {task.id: task for task in tasks}
+        if len(by_id) < len(tasks):
+            twice = next(task for task in tasks if by_id[task.id] is not task)
+            raise ValueError(f"{self.name}, preset {preset}: a task is planned twice: {twice.text}")
+        return tasks
+
+
+def table_of(folder: str | Path) -> Table:
+    """The results in a study's folder."""
+    return Table(Path(folder) / "results.sqlite")
+
+
+def run(
+    study: Study,
+    preset: str,
+    folder: str | Path,
+    *,
+    jobs: int = 1,
+    options: Mapping[str, Any] | None = None,
+) -> Iterator[Row]:
+    """Do the tasks that are not done yet; yield a row per task, with ``done`` of ``total``.
+
+    A finished task is in ``results.sqlite``, whole, and is never repeated, by this preset or another; a task
+    found there has ``known=True``. With ``jobs`` above 1 as many are done at once, in processes of their own;
+    a script that calls this so is guarded by ``if __name__ == "__main__"``.
+
+    Raises ``ValueError`` for an unknown preset; what a task raises comes through, and what was finished
+    before stands.
+    """
+    if not isinstance(jobs, int) or isinstance(jobs, bool) or jobs < 1:
+        raise ValueError(f"run(jobs=...) is a whole number, 1 or more, got {jobs!r}")
+    tasks = study.planned(preset, options)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    table = table_of(folder)
+    known = {task["task_id"] for task in table.tasks()}
+    ahead = [task for task in tasks if task.id not in known]
+    done = 0
+    for task in tasks:
+        if task.id in known:
+            done += 1
+            yield {"known": True, **_named(task), "done": done, "total": len(tasks)}
+    jobs = max(1, min(jobs, len(ahead)))
+    meta = {"jobs": jobs, "threads": max(1, torch.get_num_threads() // jobs) if jobs > 1 else
+            torch.get_num_threads()}  # fmt: skip
+    rows: list[list[Row]] = [[] for _ in ahead]
+    for index, row, seconds in _measured(ahead, folder, jobs):
+        if row is not None:
+            rows[index].append(row)
+            continue
+        task, done = ahead[index], done + 1
+        about = {"seconds": seconds, "settings": {k: str(v) for k, v in task.settings.items()}, **meta}
+        table.append(task.id, rows[index], kind=task.kind, meta=about)
+        yield {**_named(task), "seconds": seconds, "done": done, "total": len(tasks)}
+
+
+def results(
+    study: Study, preset: str, folder: str | Path, options: Mapping[str, Any] | None = None
+) -> dict[str, list[Row]]:
+    """The rows of the preset's finished tasks, by kind; only kinds that have some."""
+    table, found = table_of(folder), {}
+    for task in study.planned(preset, options):
+        for row in table.rows(task_id=task.id):
+            found.setdefault(task.kind, []).append(row)
+    return found
+
+
+def cost(
+    study: Study, preset: str, folder: str | Path, options: Mapping[str, Any] | None = None
+) -> dict[str, dict[str, float]]:
+    """Per kind of task what it took when it was run: ``tasks``, ``seconds`` of them added up, ``cores``.
+
+    ``cores`` is threads times jobs, the most that were busy at once.
+    """
+    about = {task["task_id"]: task["meta"] for task in table_of(folder).tasks()}
+    found: dict[str, dict[str, float]] = {}
+    for task in study.planned(preset, options):
+        if task.id in about:
+            meta = about[task.id]
+            sums = found.setdefault(task.kind, {"tasks": 0, "seconds": 0.0, "cores": 0})
+            sums["tasks"] += 1
+            sums["seconds"] += meta["seconds"]
+            sums["cores"] = max(sums["cores"], meta["jobs"] * meta["threads"])
+    return found
+
+
+def verdicts(study: Study, rows: Rows, preset: str) -> list[Verdict]:
+    """Every claim judged by these rows."""
+    return [judge(claim, rows, preset) for claim in study.claims]
+
+
+def _named(task: Task) -> Row:
+    return {"task": task.id, "kind": task.kind, "text": task.text}
+
+
+def _measured(tasks: list[Task], folder: Path, jobs: int) -> Iterator[tuple[int, Row | None, float]]:
+    """Rows as ``train.pool.side_by_side`` tells them, also where there is one job."""
+    if jobs > 1:
+        from coarsegrad.train.pool import side_by_side
+
+        yield from side_by_side(partial(_rows, folder), tasks, jobs)
+        return
+    for index, task in enumerate(tasks):
+        started = time.monotonic()
+        yield from ((index, row, 0.0) for row in _rows(folder, task))
+        yield index, None, time.monotonic() - started
+
+
+def _rows(folder: Path, task: Task) -> Iterator[Row]:
+    beside = {k: v for k, v in task.settings.items() if isinstance(v, int | float | str | None)}
+    for row in task.measure({**task.settings, **task.where}, folder / "work" / task.id):
+        yield {**beside, **row}

@@ -1,0 +1,211 @@
+"""Coarse gradients on samples and in closed form: at random points, at critical points, along a line."""
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from coarsegrad.core.surrogate import Surrogate
+from coarsegrad.core.surrogates import SURROGATES
+from coarsegrad.measure import cosine
+from coarsegrad.problem import Problem, stream
+from coarsegrad.sim import hidden as sampled
+from coarsegrad.studies.verdict import Row
+from coarsegrad.theory import critical, hidden
+
+Settings = Mapping[str, Any]
+PAPERS = ("identity", "relu", "clipped_relu")
+"""The three of the paper."""
+SLOPED = tuple(name for name in SURROGATES if name != "ewgs")
+"""All that have a slope; EWGS looks at the upstream gradient and has none."""
+_HALFWAY = ("ede", "reste")
+
+
+def surrogate_of(name: str) -> Surrogate:
+    """The catalogue's surrogate with its defaults; a scheduled one halfway through training."""
+    surrogate = SURROGATES[name]()
+    return surrogate.at(0.5) if name in _HALFWAY else surrogate
+
+
+def random_point(seed: int, number: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """(v, w, v_star, w_star): m 1 to 8, n 2 to 12, |w| 0.3 to 5, theta uniform in (0, pi), |w_star| = 1."""
+    draw = stream(seed, "teacher", number)
+    m, n = int(draw.integers(1, 9)), int(draw.integers(2, 13))
+    v, v_star = torch.from_numpy(draw.standard_normal((2, m)))
+    side, w_star = torch.from_numpy(draw.standard_normal((2, n)))
+    theta, size = torch.tensor(draw.uniform(0, math.pi)), 0.3 * (5 / 0.3) ** draw.uniform()
+    w_star = w_star / w_star.norm()
+    return v, critical.place(theta.double(), w_star, side, size), v_star, w_star
+
+
+def compared(blocks: Tensor, formula: Tensor) -> Row:
+    """Means of blocks (axis 0) beside their prediction, in plain numbers.
+
+    ``t``: the largest deviation in standard errors over the ``comparisons`` components, Student's t with
+    ``df`` degrees of freedom; ``dot`` and ``size``: the product of mean and prediction, and the prediction's
+    square. Where all blocks are equal, t is 0 or infinite.
+    """
+    blocks, formula = blocks.reshape(len(blocks), -1), formula.reshape(-1)
+    mean, error = blocks.mean(0), blocks.std(0) / math.sqrt(len(blocks))
+    off = (mean - formula).abs()
+    t = torch.where(off > 1e-12 * (1 + formula.abs()), off / error, 0.0)
+    return {
+        "comparisons": t.numel(), "t": float(t.max()), "df": len(blocks) - 1,
+        "dot": float((mean * formula).sum()), "size": float(formula.square().sum()),
+        "error": float(error.square().sum().sqrt()),
+    }  # fmt: skip
+
+
+def agreement(settings: Settings, place: Path) -> Iterator[Row]:
+    """One random point: loss, gradient, and per surrogate coarse gradient and correlation, on blocks of samples.
+
+    The sampled correlation is the product of two estimates from samples of their own, so it knows no formula.
+    """
+    point = random_point(settings["seed"], settings["number"])
+    v, w = point[:2]
+    z = _gaussian(settings, "data", settings["blocks"], settings["samples"], len(v), len(w))
+    dv, dw = sampled.gradient(*point, z)
+    predicted_dv, predicted_dw = hidden.gradient(*point)
+    theta = float(torch.arccos((cosine(w, point[3])).clamp(-1, 1)))
+    about = {"m": len(v), "n": len(w), "norm": float(w.norm()), "theta": theta}
+    yield {**about, "what": "loss", **compared(sampled.loss(*point, z), hidden.loss(*point))}
+    yield {**about, "what": "dv", **compared(dv, predicted_dv)}
+    yield {**about, "what": "dw", **compared(dw, predicted_dw)}
+    for name in SLOPED:
+        surrogate, half = surrogate_of(name), len(z) // 2
+        found, formula = sampled.coarse_gradient(*point, surrogate, z), hidden.coarse_gradient(*point, surrogate)
+        both = (found[:half] * dw[half : 2 * half]).sum(-1)
+        angle = {"cosine": float(cosine(formula, predicted_dw)), "surrogate": name}
+        yield {**about, **angle, "what": "coarse", **compared(found, formula)}
+        predicted = hidden.correlation(*point, surrogate)
+        yield {**about, **angle, "what": "correlation", **compared(both, predicted)}
+
+
+def alignment(settings: Settings, place: Path) -> Iterator[Row]:
+    """One surrogate at many random points, by formula: cosine with the gradient in w, by angle.
+
+    Per bin of theta the quantiles of the cosine of coarse gradient and gradient in w; then one row ``all``,
+    with the smallest cosine (below 0 is uphill) and the largest ratio of the descent inequality to its
+    constant.
+    """
+    draw, points, m, n = stream(settings["seed"], "teacher", 0), settings["points"], 4, 5
+    v, v_star = torch.from_numpy(draw.standard_normal((2, points, m)))
+    side, w_star = torch.from_numpy(draw.standard_normal((2, points, n)))
+    theta = torch.from_numpy(draw.uniform(0, math.pi, points))
+    size = torch.from_numpy(0.3 * (5 / 0.3) ** draw.uniform(size=points))
+    w_star = w_star / w_star.norm(dim=-1, keepdim=True)
+    w = critical.place(theta, w_star, side) * size[:, None]
+    surrogate, point = surrogate_of(settings["surrogate"]), (v, w, v_star, w_star)
+    found = hidden.correlation(*point, surrogate)
+    coarse, true = hidden.coarse_gradient(*point, surrogate), hidden.gradient(*point)[1]
+    cosines = found / (coarse.norm(dim=-1) * true.norm(dim=-1))
+    bins = settings["bins"]
+    for k in range(bins):
+        mine = cosines[(theta >= k * math.pi / bins) & (theta < (k + 1) * math.pi / bins)]
+        if len(mine):
+            low, middle, high = (float(mine.quantile(q)) for q in (0.05, 0.5, 0.95))
+            yield {"what": "bin", "theta": (k + 0.5) * math.pi / bins, "low": low, "median": middle, "high": high}
+    low, middle, high = (float(cosines.quantile(q)) for q in (0.05, 0.5, 0.95))
+    overall = {"smallest": float(cosines.min()), "low": low, "median": middle, "high": high}
+    uphill = {"uphill": int((cosines < -1e-12).sum()), "tried": points}
+    yield {"what": "all", **overall, **uphill, "bound": _largest_ratio(point, surrogate, settings["surrogate"])}
+
+
+def _largest_ratio(point: tuple[Tensor, Tensor, Tensor, Tensor], surrogate: Surrogate, name: str) -> float | None:
+    if name not in ("relu", "clipped_relu"):
+        return None
+    ratio = hidden.descent_ratio(*point, surrogate)
+    return float((ratio / hidden.descent_constant(surrogate, point[0].norm(dim=-1), point[1].norm(dim=-1))).max())
+
+
+def at_critical_points(settings: Settings, place: Path) -> Iterator[Row]:
+    """Sampled derivatives where the formulas put saddle and spurious minimizer, for one random teacher.
+
+    Only for teachers that have them. Rows ``zero``: a sampled derivative that must vanish; rows ``push``: the
+    sampled coarse gradient along w_star at the spurious minimizer beside its predicted length; rows
+    ``nearby``: the descent inequality's ratio at points nearer and nearer to it.
+    """
+    number = settings["number"]
+    problem = _with_spurious(settings["seed"], number)
+    v_star, w_star = problem.v_star, problem.w_star
+    z = _gaussian(settings, "data", settings["blocks"], settings["samples"], problem.m, problem.n)
+    saddle, spurious = critical.saddle(v_star), critical.spurious_minimizer(v_star)
+    side = torch.from_numpy(stream(settings["seed"], "start", number).standard_normal(problem.n))
+    at_saddle = saddle.v, critical.place(saddle.theta, w_star, side), v_star, w_star
+    at_spurious = spurious.v, -w_star, v_star, w_star
+    nothing = torch.zeros(problem.m, dtype=v_star.dtype)
+    yield {"what": "zero", "of": "dv, saddle", **compared(sampled.gradient(*at_saddle, z)[0], nothing)}
+    yield {"what": "zero", "of": "dv, spurious", **compared(sampled.gradient(*at_spurious, z)[0], nothing)}
+    for name in ("relu", "clipped_relu"):
+        for where, point in (("saddle", at_saddle), ("spurious", at_spurious)):
+            found = sampled.coarse_gradient(*point, surrogate_of(name), z)
+            yield {"what": "zero", "of": f"{name}, {where}", **compared(found, torch.zeros_like(w_star))}
+    for name in SLOPED:
+        found = sampled.coarse_gradient(*at_spurious, surrogate_of(name), z) @ w_star
+        push = critical.push(v_star, w_star, surrogate_of(name))
+        sign = -1 if found.mean() < 0 else 1
+        sizes = {"formula": float(push), "sample": float(sign * found.mean())}
+        relative = {"relative": float(push / v_star.norm().square())}
+        yield {"what": "push", "surrogate": name, **sizes, **relative, **compared(sign * found, push)}
+    for name in PAPERS:
+        for distance in settings["distances"]:
+            point = spurious.v, -w_star + distance * side, v_star, w_star
+            ratio = float(hidden.descent_ratio(*point, surrogate_of(name)))
+            yield {"what": "nearby", "surrogate": name, "distance": distance, "ratio": ratio}
+
+
+def along_a_line(settings: Settings, place: Path) -> Iterator[Row]:
+    """The empirical loss against the step along the negative coarse gradient of the same samples, v fixed.
+
+    Per trial (its own point and samples) a row ``trial``; the curves of trial 0 in rows ``curve``.
+    ``roughness``: all rises of the empirical loss from one step size to the next, up to where the population's
+    loss is lowest on the line, in units of the population's fall; ``falls``: whether the empirical loss is
+    lower there than at the start; ``off``: the root mean square over the line of how far the two losses have
+    drifted apart since step 0, in units of the population's loss there.
+    """
+    m, n, surrogate = settings["m"], settings["n"], surrogate_of(settings["surrogate"])
+    steps = torch.linspace(0, settings["reach"], settings["grid"] + 1, dtype=torch.float64)
+    for trial in range(settings["trials"]):
+        draw = stream(settings["seed"], "start", trial)  # one point for all sample sizes and surrogates
+        v_star = torch.from_numpy(draw.standard_normal(m))
+        v = v_star + 0.3 * torch.from_numpy(draw.standard_normal(m))
+        side, w_star = torch.from_numpy(draw.standard_normal((2, n)))
+        w_star = w_star / w_star.norm()
+        w = critical.place(torch.tensor(2 * math.pi / 3).double(), w_star, side)
+        z = _gaussian({**settings, "number": trial}, "data", settings["samples"], m, n)
+        coarse = sampled.coarse_gradient(v, w, v_star, w_star, surrogate, z)
+        down = -coarse / coarse.norm()
+        planes = torch.stack((z @ w, z @ down, z @ w_star), -1)  # what the losses on the line depend on
+        teacher = torch.tensor([0.0, 0.0, 1.0], dtype=z.dtype)
+        places = torch.stack((torch.ones_like(steps), steps, torch.zeros_like(steps)), -1)
+        empirical = torch.stack([sampled.loss(v, at, v_star, teacher, planes) for at in places])
+        population = hidden.loss(v, w + steps[:, None] * down, v_star, w_star)
+        lowest = int(population.argmin())
+        fall = float(population[0] - population[lowest])
+        rises = float(empirical.diff()[:lowest].clamp(min=0).sum())
+        drift = empirical - empirical[0] - population + population[0]
+        yield {
+            "what": "trial", "trial": trial,
+            "roughness": rises / fall if fall > 0 else None,  # so few samples may lead uphill from the start
+            "falls": bool(empirical[lowest] < empirical[0]),
+            "off": float(drift.square().mean().sqrt() / population[0]),
+        }  # fmt: skip
+        for t, a, b in zip(steps.tolist(), empirical.tolist(), population.tolist(), strict=True):
+            if trial == 0:
+                yield {"what": "curve", "step": t, "empirical": a, "population": b}
+
+
+def _gaussian(settings: Settings, purpose: str, *shape: int) -> Tensor:
+    return torch.from_numpy(stream(settings["seed"], purpose, settings["number"]).standard_normal(shape))
+
+
+def _with_spurious(seed: int, number: int) -> Problem:
+    """The first problem that has a spurious minimizer with a push: m 2 to 6, n = 4, |1^T v_star| above 0.3."""
+    for again in range(1000):
+        problem = Problem.drawn(m=2 + number % 5, n=4, seed=seed + 1000 * (number + 1) + again)
+        if critical.exists(problem.v_star) and problem.v_star.sum().abs() > 0.3 * problem.v_star.norm():
+            return problem
+    raise ArithmeticError("no teacher with a spurious minimizer in 1000 draws")

@@ -1,0 +1,198 @@
+"""The page about Yin et al. 2019: what was measured, in tables and pictures, from rows alone."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+from coarsegrad.core.surrogates import SURROGATES
+from coarsegrad.studies.study import Chapter
+from coarsegrad.studies.verdict import Row, Rows
+from coarsegrad.studies.yin2019 import pictures, training
+from coarsegrad.view import TableView
+
+
+def story(rows: Rows) -> list[Chapter]:
+    """The chapters; those of which nothing was measured say so."""
+    return [_about(), _fields(rows), _lines(rows), _landscape(rows), _descents(rows), _near(rows), _networks(rows)]
+
+
+def _about() -> Chapter:
+    return Chapter(
+        "What is studied",
+        "A network with one hidden layer of threshold units, `y = v^T s(Zw)`, `s(x) = 1{x > 0}`, learns a "
+        "teacher `(v*, w*)` of the same form from Gaussian Z. The derivative of s is zero almost "
+        "everywhere, so the gradient of a sample says nothing about w. A straight-through estimator puts "
+        "the slope of a *surrogate* in its place: 1 (identity), `1{x > 0}` (ReLU), `1{0 < x < 1}` (clipped "
+        "ReLU). What comes of it is the *coarse gradient*. It is the gradient of nothing; the paper asks "
+        "when a step against its expectation lowers the population's loss, and where such steps "
+        "end.\n\nHere every formula stands beside samples that know no formula; the formulas then answer "
+        "what sampling cannot: 10,000 descents for each surrogate, every end point classified.",
+    )
+
+
+def _nothing(title: str, why: str = "Nothing was measured yet.") -> Chapter:
+    return Chapter(title, why)
+
+
+def _fields(rows: Rows) -> Chapter:
+    title = "Does the coarse gradient point downhill?"
+    overall = [row for row in rows.get("alignment", ()) if row["what"] == "all"]
+    if not overall or not rows.get("agreement"):
+        return _nothing(title)
+    push = pushes(rows.get("critical", ()))
+    table = TableView.of(
+        (
+            {
+                "surrogate": row["surrogate"], "slope": SURROGATES[row["surrogate"]].formula,
+                "cosine, median": row["median"], "5 %": row["low"], "95 %": row["high"],
+                "uphill": row["uphill"], "of": row["tried"],
+                "at the spurious minimizer, |Eg|/|v*|²": push.get(row["surrogate"]),
+            }
+            for row in overall
+        ),
+        caption="Cosine of the coarse gradient with the gradient in w over random (v, w), by formula; scheduled "
+        "surrogates halfway through training. Last column: median over teachers, by formula.",
+    )  # fmt: skip
+    points = len({row["number"] for row in rows["agreement"]})
+    text = (
+        f"At {points} random points (m 1 to 8, n 2 to 12, |w| 0.3 to 5, every angle) the expected coarse "
+        "gradient was computed, in closed form or by quadrature, and sampled. The correlation was sampled "
+        "as the product of two estimates from separate samples, so that no formula enters. The gradient in "
+        "w itself is sampled by the likelihood ratio, because no sample's loss has one.\n\nA cosine above "
+        "0 means downhill. It is often small: only the part of the coarse gradient across w counts, and "
+        "much of it lies along w, where the loss does not change."
+    )
+    return Chapter(title, text, (table,), pictures.fields(rows))
+
+
+def pushes(rows: Iterable[Row]) -> dict[str, float]:
+    """Per surrogate the median over teachers of the push at the spurious minimizer, in |v*|^2."""
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        if row["what"] == "push":
+            found.setdefault(row["surrogate"], []).append(row["relative"])
+    return {name: sorted(values)[len(values) // 2] for name, values in found.items()}
+
+
+def _lines(rows: Rows) -> Chapter:
+    title = "The empirical loss along the negative coarse gradient"
+    if not rows.get("line"):
+        return _nothing(title)
+    text = (
+        "N samples give a coarse gradient, and the loss of the same samples is followed along its "
+        "negative, v fixed. The empirical loss is a staircase: at a small scale it rises about as often as "
+        "it falls, and a line search there would see noise. At the scale of the population's valley it "
+        "falls."
+    )
+    return Chapter(title, text, (TableView.of(line_table(rows["line"])),), pictures.lines(rows["line"]))
+
+
+def line_table(rows: Sequence[Row]) -> list[Row]:
+    """Per surrogate and sample size: medians of roughness and distance, and how many lines fall."""
+    groups: dict[tuple, list[Row]] = {}
+    for row in rows:
+        if row["what"] == "trial":
+            groups.setdefault((row["surrogate"], row["samples"]), []).append(row)
+    return [
+        {
+            "surrogate": name, "samples": n, "roughness, median": _median(r["roughness"] for r in mine),
+            "distance to the population's, median": _median(r["off"] for r in mine),
+            "lines that fall": sum(r["falls"] for r in mine), "of": len(mine),
+        }
+        for (name, n), mine in groups.items()
+    ]  # fmt: skip
+
+
+def _median(values: Iterable[float | None]) -> float:
+    found = sorted(v for v in values if v is not None)
+    return found[len(found) // 2] if found else math.nan
+
+
+def _landscape(rows: Rows) -> Chapter:
+    title = "The landscape"
+    if not rows.get("slice"):
+        return _nothing(title)
+    text = (
+        "The loss depends on w through its angle theta with w* alone. All critical points of a teacher lie "
+        "on one slice, v = (I + 11^T)^{-1}(kappa I + 11^T) v*: the global minimizer at theta = 0, kappa = "
+        "1; the spurious one at theta = pi, kappa = -1; saddles between. They exist where (1^T v*)² < "
+        "(m+1)/2 |v*|². Above: a teacher on that side; below: one on the other, where every valley leads "
+        "down to theta = 0."
+    )
+    return Chapter(title, text, figures=pictures.landscape(rows["slice"]))
+
+
+def _descents(rows: Rows) -> Chapter:
+    title = "Algorithm 1 from random starts"
+    if not rows.get("ends"):
+        return _nothing(title)
+    found = end_table(rows["ends"])
+    first = rows["ends"][0]
+    text = (
+        f"{found[0]['starts']:,} starts for each surrogate, each with a teacher of its own, m = "
+        f"{first['m']}, n = {first['n']}, |w| = 1 at first, {first['steps']:,} steps of size "
+        f"{first['step_size']:g}, on the population. An end point counts as critical within 1e-3. *Inside* "
+        f"is a step whose two ends have |w| at least {first['window']:g}, at any angle: the theorem's "
+        "condition |w| >= c_w."
+    )
+    after = (
+        "The loss rises only near w = 0, where a step of fixed size turns w by any angle and the theorem "
+        "does not speak. That holds for the identity too: inside the window its loss was never seen to "
+        "rise. What it lacks is the other half of the theorem. At the spurious minimizer its coarse "
+        "gradient does not vanish but points along w, and drives |w| to 0, out of the window; there w "
+        "turns over, the loss jumps, and the run comes back and does so again. So the paper's finding, "
+        "that the identity neither descends nor converges there, is seen; but it comes from |w| being "
+        "driven out of the theorem's condition, not from steps uphill within it."
+    )
+    return Chapter(title, text, (TableView.of(found),), pictures.ends(rows["ends"]), after=after)
+
+
+def end_table(rows: Sequence[Row]) -> list[Row]:
+    """Per surrogate: where runs ended, and where the loss rose."""
+    columns = ("starts", "global minimizer", "spurious minimizer", "saddle", "not critical", "undefined",
+               "steps_inside", "rises_inside", "rises_outside")  # fmt: skip
+    names = dict.fromkeys(row["surrogate"] for row in rows)
+    found = []
+    for name in names:
+        mine = [row for row in rows if row["surrogate"] == name]
+        sums = {column.replace("_", " "): sum(row[column] for row in mine) for column in columns}
+        found.append({"surrogate": name, **sums, "largest rise": max(row["largest_rise"] for row in mine)})
+    return found
+
+
+def _near(rows: Rows) -> Chapter:
+    title = "Beside the spurious minimizer"
+    mine = [row for row in rows.get("near", ()) if row["what"] == "teacher"]
+    if not mine:
+        return _nothing(title)
+    table = TableView.of(
+        {
+            "surrogate": row["surrogate"], "teacher": row["teacher"] + 1, "|Eg| there": row["push"],
+            "starts": row["starts"], "climbed by 1 %": row["climbed"], "stayed": row["spurious minimizer"],
+            "global minimizer": row["global minimizer"], "not critical": row["not critical"],
+            "largest climb, share of the loss": row["largest_climb"],
+        }
+        for row in mine
+    )  # fmt: skip
+    text = (
+        "Starts 0.01 from the spurious minimizer in v and in w, |w| about 1. ReLU and clipped ReLU settle "
+        "in it; the identity leaves, and its loss first rises."
+    )
+    return Chapter(title, text, (table,), pictures.near(rows["near"]))
+
+
+def _networks(rows: Rows) -> Chapter:
+    title = "Table 1 and the instability experiment"
+    found = training.table_rows(rows)
+    if not found:
+        return _nothing(
+            title,
+            "Not run: the networks take hours, and are trained by `--preset paper --data-folder FOLDER` "
+            "alone. Their claims stand above, with margins and expected verdicts, as *not run*.",
+        )
+    text = (
+        "Weights float, activations quantized in place of the ReLUs, batch norms without scale and shift, "
+        "steps of Lloyd's fit to a half-Gaussian; LeNet-5 as in the paper (50 epochs), ResNet-20 on a "
+        "tenth of the paper's schedule. Means over paired seeds with 95 % intervals; decimals are not "
+        "claimed, orders and the class of the gaps are."
+    )
+    return Chapter(title, text, (TableView.of(found),), pictures.instability(rows))
