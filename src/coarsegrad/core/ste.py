@@ -103,6 +103,29 @@ class _Once(torch.autograd.Function):
         )
 
 
+class _Slowed(torch.autograd.Function):
+    """The identity; its gradient is multiplied by ``factor``."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x, factor):
+        return x.view_as(x)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.factor = inputs[1]
+
+    @staticmethod
+    def backward(ctx, upstream):
+        return upstream * ctx.factor, None
+
+
+def slowed(x: Tensor, factor: float) -> Tensor:
+    """The value x, whose gradient is multiplied by ``factor``."""
+    return _Slowed.apply(x, factor)  # pyright: ignore
+
+
 def _sum_to(x: Tensor, shape: torch.Size) -> Tensor:
     if len(shape) == 0:
         return x.sum()
