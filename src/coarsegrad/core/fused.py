@@ -85,7 +85,7 @@ def _leading(scale, x):
 
 
 class _Part(NamedTuple):
-    """A share of the work: ``rows`` of ``width`` elements each; where it begins, in elements, blocks, rows."""
+    """A share of the work: ``rows`` of ``width`` elements; where it begins, in elements, blocks, rows."""
 
     rows: int
     width: int

@@ -1,7 +1,7 @@
 """The kernels on torch's own threads.
 
-libtorch is linked with an OpenMP library; where that speaks GNU's interface, parts of a kernel's work run in the
-very pool that torch's operations use, so that nobody competes for a core.
+libtorch is linked with an OpenMP library; where that speaks GNU's interface, parts of a kernel's work run in
+the very pool that torch's operations use, so that nobody competes for a core.
 """
 
 import ctypes
@@ -95,8 +95,8 @@ def _parts() -> dict[Any, Any]:
         for i in mine(tasks):
             t = task(tasks, i)
             backward_learned(
-                _whole(t, 0), _whole(t, 1), _whole(t, 2), _whole(t, 3), _whole(t, 4), _whole(t, 5), _whole(t, 6),
-                *grid(t),
+                _whole(t, 0), _whole(t, 1), _whole(t, 2), _whole(t, 3), _whole(t, 4), _whole(t, 5),
+                _whole(t, 6), *grid(t),
             )  # fmt: skip
 
     return {
