@@ -163,8 +163,8 @@ class FakeQuantize(nn.Module):
         passes = getattr(self._over, "passes", None)
         if passes and passes[0] >= 0 > self.quantizer.levels[0] and bool(x.min() < 0):
             warnings.warn(
-                f"{self.place or 'a quantizer'}: its surrogate stops the gradient of negative values, and its "
-                "input has them. Take a two-sided one such as hardtanh there",
+                f"{self.place or 'a quantizer'}: its surrogate stops the gradient of negative values, and "
+                "its input has them. Take a two-sided one such as hardtanh there",
                 stacklevel=2,
             )
 
