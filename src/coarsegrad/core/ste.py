@@ -133,9 +133,15 @@ def _sum_to(x: Tensor, shape: torch.Size) -> Tensor:
 
 
 def _scale_gradient(upstream, y, scale, gradient, at):
-    """The sum of g q - g' u. In half precision term by term in float32: its two sums would nearly cancel."""
-    if at.dtype in (torch.float16, torch.bfloat16):
-        upstream, level, gradient, at = (t.float() for t in (upstream, y / scale, gradient, _finite(at)))
+    """The sum of g q - g' u.
+
+    In half precision term by term in float32, for its two sums would nearly cancel; compiled, term by term in
+    one pass.
+    """
+    half = at.dtype in (torch.float16, torch.bfloat16)
+    if half or torch.compiler.is_compiling():
+        terms = upstream, y / scale, gradient, _finite(at)
+        upstream, level, gradient, at = (t.float() for t in terms) if half else terms
         return _sum_to(upstream * level - gradient * at, scale.shape)
     return _sum_to(upstream * y, scale.shape) / scale - _sum_to(gradient * _finite(at), scale.shape)
 
