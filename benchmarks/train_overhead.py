@@ -215,6 +215,33 @@ def measure(made: dict[str, Arm], rounds: int) -> dict[str, dict[str, float]]:
     return rows
 
 
+def profiled(arm: Arm, steps: int = 8) -> dict[str, float]:
+    """Milliseconds of a step that each operation takes itself, from torch's profiler."""
+    for _ in range(3):
+        arm.step()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        for _ in range(steps):
+            arm.step()
+    return {e.key: e.self_cpu_time_total / 1000 / steps for e in profile.key_averages()}
+
+
+def print_profiles(made: dict[str, Arm]) -> None:
+    """Float beside ours, operation by operation, the largest differences first; the smaller of two runs."""
+    names = ("float", "ours fixed", "ours learned")
+    runs = [{name: profiled(made[name]) for name in names} for _ in range(2)]
+    found = {
+        name: {op: min(run[name].get(op, 0.0) for run in runs) for op in {*runs[0][name], *runs[1][name]}}
+        for name in names
+    }
+    ops = sorted(
+        set().union(*found.values()),
+        key=lambda op: -abs(found["ours fixed"].get(op, 0.0) - found["float"].get(op, 0.0)),
+    )
+    print(f"{'ms of a step':44s}" + "".join(f"{name:>14s}" for name in names))
+    for op in ops[:12]:
+        print(f"{op[:44]:44s}" + "".join(f"{found[name].get(op, 0.0):14.2f}" for name in names))
+
+
 def main(argv=None):
     """Print one line per arm and setting."""
     parser = argparse.ArgumentParser(
@@ -225,6 +252,7 @@ def main(argv=None):
     parser.add_argument("--bits", type=int, nargs="+", default=list(BITS))
     parser.add_argument("--models", nargs="+", default=["lenet5", "resnet20"])
     parser.add_argument("--compile", action="store_true", help="compiled arms over the compiled float model")
+    parser.add_argument("--profile", action="store_true", help="where the time goes, in place of the ratios")
     parser.add_argument("--out")
     options = parser.parse_args(argv)
     results = []
@@ -237,6 +265,10 @@ def main(argv=None):
                 continue
             for bits in options.bits:
                 torch._dynamo.reset()
+                if options.profile:
+                    print(f"{name} b{batch} W{bits}A{bits} {threads}t")
+                    print_profiles(arms(name, shape, batch, bits, options.compile))
+                    continue
                 rows = measure(arms(name, shape, batch, bits, options.compile), options.rounds)
                 for arm, row in rows.items():
                     results.append({

@@ -1,6 +1,7 @@
 """The state of one quantizer: where it starts, what of it is trained, saved and refused."""
 
 import math
+import warnings
 
 import pytest
 import torch
@@ -169,3 +170,12 @@ def test_the_scale_and_the_flag_move_with_the_module():
     assert (
         q.raw_scale.dtype == torch.float64 and q(torch.randn(5, dtype=torch.float64)).dtype == torch.float64
     )
+
+
+@pytest.mark.parametrize(("low", "warns"), [(-1.0, 1), (0.0, 0)])
+def test_a_one_sided_surrogate_on_an_input_with_two_sides_is_warned_of(low, warns):
+    q = FakeQuantize(LSQ(bits=2), ClippedReLU())
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        q(torch.linspace(low, 1, 100))
+    assert ["stops the gradient of negative values" in str(w.message) for w in caught] == [True] * warns

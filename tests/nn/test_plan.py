@@ -164,3 +164,21 @@ def test_relus_are_listed_with_their_bits_and_the_inputs_with_the_reason(cnn):
 def test_without_an_example_nothing_is_claimed_about_calls(mlp):
     made = plan(mlp[0], "w2a2")
     assert made.macs is None and made.coverage is None and "unknown without an example" in str(made)
+
+
+def test_a_relu_used_twice_is_said_to_share_its_scale():
+    class Reuses(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.c, self.relu = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2), nn.ReLU()
+
+        def forward(self, x):
+            return self.c(self.relu(self.b(self.relu(self.a(x)))))
+
+    made = plan(Reuses(), Recipe("w2a2", activations="relus"), torch.randn(3, 4))
+    assert "called 2 times: all share one scale" in made.outputs[0].note
+    assert "relu: called 2 times" in str(made)
+
+
+def test_a_model_without_layers_has_a_plan_that_says_so():
+    assert str(plan(nn.Flatten(), "w2a2")) == "nothing to quantize: this model has no layer and no parameter"

@@ -61,6 +61,12 @@ def difference(a, b):
     return max((a[k].double() - b[k].double()).abs().max().item() for k in a if a[k].is_floating_point())
 
 
+@pytest.mark.parametrize("name", ["cuda:99", "gpu"])
+def test_a_device_that_is_not_here_is_refused_by_name(name):
+    with pytest.raises(ValueError, match=f"device '{name}' cannot be used here: .*torch"), joined(name):
+        pass
+
+
 def test_alone_nothing_is_started():
     with joined("cpu") as ranks:
         assert ranks == Ranks() and ranks.first

@@ -37,6 +37,11 @@ def test_yaml_and_overrides_say_the_same_as_toml(tmp_path):
     )
 
 
+def test_a_configuration_that_is_not_there_is_said(tmp_path):
+    with pytest.raises(ValueError, match=r"none\.toml: no such file; give the path"):
+        read_config(tmp_path / "none.toml")
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [

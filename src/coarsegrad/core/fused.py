@@ -85,7 +85,7 @@ def _leading(scale, x):
 
 
 class _Part(NamedTuple):
-    """A share of the work: ``rows`` rows of ``width`` elements; where it begins, in elements, blocks, rows."""
+    """A share of the work: ``rows`` of ``width`` elements; where it begins, in elements, blocks, rows."""
 
     rows: int
     width: int
@@ -101,7 +101,7 @@ def _parts(rows: int, width: int) -> list[_Part]:
     """
     blocks = -(-width // 16)
     number = min(torch.get_num_threads(), rows if rows > 1 else blocks)
-    if number == 1 or rows * width < _SHARED or _kernels().threaded() is None:  # pyright: ignore
+    if number == 1 or rows * width < _SHARED or _threads().possible() is None:
         return [_Part(rows, width)]
     at = [(rows if rows > 1 else blocks) * i // number for i in range(number + 1)]
     if rows > 1:
@@ -118,7 +118,7 @@ def _forward(x, scale, grid, mask):
         (a + 4 * p.element, b + 4 * p.element, m and m + 2 * p.block, c + 4 * p.row, p.rows, p.width)
         for p in _parts(rows, x.numel() // rows)
     ]
-    kernels.run(kernels.forward, tasks, grid)  # pyright: ignore
+    _threads().run(kernels.forward, tasks, grid)
     return y
 
 
@@ -129,18 +129,18 @@ def _forward_residual(x, scale, grid):
         (a + 4 * p.element, b + 4 * p.element, k + p.element, scale.data_ptr(), p.width)
         for p in _parts(1, x.numel())
     ]
-    kernels.run(kernels.forward_residual, tasks, grid)  # pyright: ignore
+    _threads().run(kernels.forward_residual, tasks, grid)
     return y, kept
 
 
-def _backward(upstream, mask, rows):
+def _backward(upstream, mask: Tensor, rows: int):
     gradient = torch.empty_like(upstream)
     kernels, a, b, m = _kernels(), upstream.data_ptr(), gradient.data_ptr(), mask.data_ptr()
     tasks = [
         (a + 4 * p.element, b + 4 * p.element, m + 2 * p.block, p.rows, p.width)
         for p in _parts(rows, upstream.numel() // rows)
     ]
-    kernels.run(kernels.backward, tasks)  # pyright: ignore
+    _threads().run(kernels.backward, tasks)
     return gradient
 
 
@@ -152,7 +152,7 @@ def _backward_residual(upstream, kept, grid):
     tasks = [
         (a + 4 * p.element, b + 4 * p.element, k + p.element, t + 8 * i, p.width) for i, p in enumerate(parts)
     ]
-    kernels.run(kernels.backward_residual, tasks, grid[:2])  # pyright: ignore
+    _threads().run(kernels.backward_residual, tasks, grid[:2])
     return gradient, total.sum() if len(parts) > 1 else total
 
 
@@ -167,7 +167,7 @@ def _backward_learned(upstream, x, scale, grid):
          t + 8 * (p.row if rows > 1 else i), p.rows, p.width)
         for i, p in enumerate(parts)
     ]  # fmt: skip
-    kernels.run(kernels.backward_learned, tasks, grid)  # pyright: ignore
+    _threads().run(kernels.backward_learned, tasks, grid)
     return gradient, total.sum() if rows == 1 and len(parts) > 1 else total
 
 
@@ -192,17 +192,18 @@ class _Fused(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, upstream):  # pyright: ignore
-        saved, total = ctx.saved_tensors, None
+        saved: Any = ctx.saved_tensors
+        total = None
         if not saved:
             gradient = upstream
         else:
             upstream = upstream.resolve_neg().contiguous()
             if not ctx.needs_input_grad[1]:
-                gradient = _backward(upstream, *saved, ctx.shape.numel())
+                gradient = _backward(upstream, saved[0], ctx.shape.numel())
             elif len(saved) == 1:
-                gradient, total = _backward_residual(upstream, *saved, ctx.grid)
+                gradient, total = _backward_residual(upstream, saved[0], ctx.grid)
             else:
-                gradient, total = _backward_learned(upstream, *saved, ctx.grid)
+                gradient, total = _backward_learned(upstream, saved[0], saved[1], ctx.grid)
         if total is not None:
             total = total.mul_(ctx.factor).to(torch.float32).reshape(ctx.shape)
         if torch.is_grad_enabled():
@@ -218,3 +219,10 @@ def _kernels() -> Any:
     except ImportError:
         return None
     return kernels
+
+
+@functools.cache
+def _threads() -> Any:
+    from coarsegrad.core import threads
+
+    return threads

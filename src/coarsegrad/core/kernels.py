@@ -1,23 +1,17 @@
 """The fast path's inner loops: blocks of 16 floats as LLVM vectors.
 
-Addresses are byte addresses of float32 data. Each kernel is a loop over its data; ``run`` runs it on several
-parts of the data at once, on torch's own threads. The home of Numba, with its llvmlite, in `core`; imported at
-the fast path's first use only.
+Addresses are byte addresses of float32 data. With `threads` the home of Numba and its llvmlite in `core`;
+imported at the fast path's first use only.
 """
 
-import ctypes
-import functools
-import struct
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 from llvmlite import ir
-from numba import cfunc, njit, types
+from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
-from torch import _C
 
 _Intrinsic = Callable[[Callable[..., Any]], Callable[..., Any]]
 _intrinsic = cast(_Intrinsic, intrinsic)
@@ -197,15 +191,15 @@ def _writer(python_type, align):
     return write
 
 
-_get_f4, _get_mask = _reader(_F32, _f4, 4), _reader(_MASK, _u2, 2)
-_get_u8, _put_f8 = _reader(ir.IntType(64), _u8, 8), _writer(_f8, 8)
+get_f4, _get_mask = _reader(_F32, _f4, 4), _reader(_MASK, _u2, 2)
+get_u8, _put_f8 = _reader(ir.IntType(64), _u8, 8), _writer(_f8, 8)
 _put_f4, _put_mask = _writer(_f4, 4), _writer(_u2, 2)
 
 
 @njit(inline="always")
 def _copy(source, target, count):
     for i in range(count):
-        _put_f4(target + np.uint64(4) * np.uint64(i), _get_f4(source + np.uint64(4) * np.uint64(i)))
+        _put_f4(target + np.uint64(4) * np.uint64(i), get_f4(source + np.uint64(4) * np.uint64(i)))
 
 
 @njit(inline="always")
@@ -213,7 +207,7 @@ def _drained(sums):
     """The sum of 16 floats, which are then zero."""
     total = 0.0
     for j in range(16):
-        total += np.float64(_get_f4(sums + np.uint64(4) * np.uint64(j)))
+        total += np.float64(get_f4(sums + np.uint64(4) * np.uint64(j)))
         _put_f4(sums + np.uint64(4) * np.uint64(j), np.float32(0))
     return total
 
@@ -227,7 +221,7 @@ def forward(x, y, mask, scales, rows, width, low, high, sign, left, right):
     spare = _scratch()
     whole, rest = width // np.uint64(16), width % np.uint64(16)
     for r in range(rows):
-        scale = _get_f4(scales + np.uint64(4) * np.uint64(r))
+        scale = get_f4(scales + np.uint64(4) * np.uint64(r))
         for i in range(whole):
             at = np.uint64(64) * np.uint64(i)
             bits = _forward16(x + at, y + at, scale, low, high, sign, left, right)
@@ -252,7 +246,7 @@ def forward(x, y, mask, scales, rows, width, low, high, sign, left, right):
 def forward_residual(x, y, kept, scales, width, low, high, sign, left, right):
     """Quantize ``width`` numbers with one scale, and keep a byte of each for ``backward_residual``."""
     spare = _scratch()
-    scale = _get_f4(scales)
+    scale = get_f4(scales)
     whole, rest = width // np.uint64(16), width % np.uint64(16)
     for i in range(whole):
         at = np.uint64(64) * np.uint64(i)
@@ -315,7 +309,7 @@ def backward_learned(upstream, gradient, x, scales, total, rows, width, low, hig
     sums = spare + np.uint64(128)
     whole, rest = width // np.uint64(16), width % np.uint64(16)
     for r in range(rows):
-        scale = _get_f4(scales + np.uint64(4) * np.uint64(r))
+        scale = get_f4(scales + np.uint64(4) * np.uint64(r))
         whole_sum = 0.0
         for i in range(whole):
             at = np.uint64(64) * np.uint64(i)
@@ -338,105 +332,3 @@ def backward_learned(upstream, gradient, x, scales, total, rows, width, low, hig
                 x + np.uint64(4) * rest,
             )
         _put_f8(total + np.uint64(8) * np.uint64(r), whole_sum + _drained(sums))
-
-
-# Over torch's threads. libtorch is linked with an OpenMP library; where that speaks GNU's interface, parts of
-# a kernel's work run in the very pool that torch's own operations use, so that nobody competes for a core.
-
-
-def _openmp() -> tuple[Any, Any, Any]:
-    library = ctypes.CDLL(str(Path(_C.__file__).parent / "lib" / "libtorch_cpu.so"))
-    start, number, count = library.GOMP_parallel, library.omp_get_thread_num, library.omp_get_num_threads
-    start.argtypes, start.restype = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint), None
-    number.argtypes, number.restype, count.argtypes, count.restype = (), ctypes.c_int, (), ctypes.c_int
-    return start, number, count
-
-
-_TASK = struct.Struct("7Q5f4x")  # addresses and counts, then the grid
-
-
-@njit(inline="always")
-def _whole(task, i):
-    return _get_u8(task + np.uint64(8 * i))
-
-
-@njit(inline="always")
-def _real(task, i):
-    return _get_f4(task + np.uint64(56 + 4 * i))
-
-
-def _parts() -> dict[Any, Any]:
-    """For each kernel the function that OpenMP runs in every thread, on a packed list of tasks."""
-    _, number, count = _openmp()
-
-    @njit
-    def mine(tasks):
-        """The numbers of this thread's tasks; there may be fewer threads than tasks."""
-        return range(np.int64(number()), np.int64(_get_u8(tasks)), np.int64(count()))
-
-    @njit(inline="always")
-    def task(tasks, i):
-        return tasks + np.uint64(8) + np.uint64(80) * np.uint64(i)
-
-    @njit(inline="always")
-    def grid(t):
-        return _real(t, 0), _real(t, 1), _real(t, 2) != np.float32(0), _real(t, 3), _real(t, 4)
-
-    @cfunc(types.void(_u8))
-    def forwards(tasks):
-        for i in mine(tasks):
-            t = task(tasks, i)
-            forward(_whole(t, 0), _whole(t, 1), _whole(t, 2), _whole(t, 3), _whole(t, 4), _whole(t, 5), *grid(t))
-
-    @cfunc(types.void(_u8))
-    def forward_residuals(tasks):
-        for i in mine(tasks):
-            t = task(tasks, i)
-            forward_residual(_whole(t, 0), _whole(t, 1), _whole(t, 2), _whole(t, 3), _whole(t, 4), *grid(t))
-
-    @cfunc(types.void(_u8))
-    def backwards(tasks):
-        for i in mine(tasks):
-            t = task(tasks, i)
-            backward(_whole(t, 0), _whole(t, 1), _whole(t, 2), _whole(t, 3), _whole(t, 4))
-
-    @cfunc(types.void(_u8))
-    def backward_residuals(tasks):
-        for i in mine(tasks):
-            t = task(tasks, i)
-            low, high = _real(t, 0), _real(t, 1)
-            backward_residual(_whole(t, 0), _whole(t, 1), _whole(t, 2), _whole(t, 3), _whole(t, 4), low, high)
-
-    @cfunc(types.void(_u8))
-    def backwards_learned(tasks):
-        for i in mine(tasks):
-            t = task(tasks, i)
-            backward_learned(
-                _whole(t, 0), _whole(t, 1), _whole(t, 2), _whole(t, 3), _whole(t, 4), _whole(t, 5), _whole(t, 6),
-                *grid(t),
-            )  # fmt: skip
-
-    kernels = (forward, forward_residual, backward, backward_residual, backward_learned)
-    parts = (forwards, forward_residuals, backwards, backward_residuals, backwards_learned)
-    return dict(zip(kernels, parts, strict=True))
-
-
-@functools.cache
-def threaded() -> tuple[Any, dict[Any, Any]] | None:
-    """What starts OpenMP's threads, and each kernel's parts; None on a system where that cannot be."""
-    try:
-        return _openmp()[0], _parts()
-    except (OSError, AttributeError):
-        return None
-
-
-def run(kernel: Any, tasks: list[tuple[int, ...]], grid: tuple[float, ...] = ()) -> None:
-    """The kernel on each task (its addresses and counts), one thread each."""
-    if len(tasks) == 1:
-        kernel(*tasks[0], *grid)
-        return
-    start, parts = cast(Any, threaded())
-    reals = (*grid, *(0.0,) * (5 - len(grid)))
-    packed = [_TASK.pack(*task, *(0,) * (7 - len(task)), *reals) for task in tasks]
-    data = ctypes.create_string_buffer(b"".join((struct.pack("Q", len(tasks)), *packed)))
-    start(parts[kernel].address, ctypes.addressof(data), len(tasks), 0)

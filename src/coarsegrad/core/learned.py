@@ -130,7 +130,7 @@ class PACT(Quantizer):
 
     def step(self, u, **values):
         """Round, then clip."""
-        return torch.round(u).clamp_(0, 2**self.bits - 1)
+        return torch.round(u).clamp(0, 2**self.bits - 1)
 
     def scale_rule(self, upstream, u, level, gradient):  # pyright: ignore
         """The gradient arriving at the scale: the top level where x is clipped, so 1 at the clip itself."""
@@ -186,9 +186,9 @@ class StretchedElastic(Quantizer):
     def step(self, u, **values):
         """The nearest level."""
         if self.ternary:
-            return torch.round(u).clamp_(-1, 1)
+            return torch.round(u).clamp(-1, 1)
         half = 2 ** (self.bits - 1)
-        return torch.floor(u).clamp_(-half, half - 1) + 0.5
+        return torch.floor(u).clamp(-half, half - 1) + 0.5
 
 
 @dataclass(frozen=True)

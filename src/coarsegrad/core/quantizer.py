@@ -16,7 +16,7 @@ from torch import Tensor
 
 from coarsegrad.core import fused
 from coarsegrad.core.scales import Scale, narrowed, positive
-from coarsegrad.core.ste import ScaleRule, through
+from coarsegrad.core.ste import ScaleRule, slowed, through
 from coarsegrad.core.surrogate import Surrogate
 from coarsegrad.core.windows import HardTanh
 
@@ -110,13 +110,14 @@ class Quantizer:
         if surrogate is None:
             surrogate = HardTanh().over(self.window)
         v = self.scale.view(self.squash(x))
-        offset = values.get("offset")
-        if offset is not None:
-            v = v - offset.to(v.dtype)
         scale = narrowed(self.spacing(values), v.dtype)
         factor = 1.0
-        if scale.requires_grad:
+        if self.learned:
             factor = self.gradient_factor(x.numel() / scale.numel() if count is None else count)
+        offset = values.get("offset")
+        if offset is not None:
+            offset = slowed(offset.to(v.dtype), factor) if "offset" in self.learned else offset.to(v.dtype)
+            v = v - offset
         if surrogate.passes and self.even and self.scale_rule is None and fused.ready(v, scale):
             grid = fused.Grid(*self.even, *surrogate.passes)
             y = fused.fake_quantize(v, scale, grid, factor)
@@ -134,11 +135,14 @@ class Quantizer:
                     scale_rule=self.scale_rule, scale_factor=factor,
                 )  # fmt: skip
         if offset is not None:
-            y = y + offset.to(v.dtype)
+            y = y + offset
         return y.reshape(x.shape) if y.shape != x.shape else y
 
     def gradient_factor(self, count: float) -> float:
-        """The factor on a trained scale's gradient: 1/sqrt(N Q), Q the top level (LSQ, arXiv:1902.08153)."""
+        """The factor on the gradients of a trained scale and offset: 1/sqrt(N Q), Q the top level.
+
+        LSQ, arXiv:1902.08153; LSQ+, arXiv:2004.09576.
+        """
         return 1 / math.sqrt(max(count, 1.0) * max(abs(self.levels[-1]), 1.0))
 
     def codes(self, x: Tensor, **values: Tensor) -> Tensor:

@@ -183,7 +183,7 @@ class Uniform(Quantizer):
         if self.signed and self.bits == 1:
             return sign(u)
         low, high = self.ends
-        return _rounded(u, self.rounding).clamp_(low, high)
+        return _rounded(u, self.rounding).clamp(low, high)
 
     def settled(self):
         """With nearest rounding in place of stochastic."""
@@ -264,7 +264,7 @@ class DoReFaWeight(Quantizer):
         if self.bits == 1:
             return sign(u)
         top = 2**self.bits - 1
-        return torch.round((u + top) / 2).clamp_(0, top) * 2 - top
+        return torch.round((u + top) / 2).clamp(0, top) * 2 - top
 
 
 @dataclass(frozen=True)
@@ -294,7 +294,7 @@ class DoReFaActivation(Quantizer):
 
     def step(self, u, **values):
         """Round, then clip."""
-        return torch.round(u).clamp_(0, 2**self.bits - 1)
+        return torch.round(u).clamp(0, 2**self.bits - 1)
 
 
 @dataclass(frozen=True)

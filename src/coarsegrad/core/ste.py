@@ -103,6 +103,29 @@ class _Once(torch.autograd.Function):
         )
 
 
+class _Slowed(torch.autograd.Function):
+    """The identity; its gradient is multiplied by ``factor``."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x, factor):
+        return x.view_as(x)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.factor = inputs[1]
+
+    @staticmethod
+    def backward(ctx, upstream):
+        return upstream * ctx.factor, None
+
+
+def slowed(x: Tensor, factor: float) -> Tensor:
+    """The value x, whose gradient is multiplied by ``factor``."""
+    return _Slowed.apply(x, factor)  # pyright: ignore
+
+
 def _sum_to(x: Tensor, shape: torch.Size) -> Tensor:
     if len(shape) == 0:
         return x.sum()
@@ -110,9 +133,15 @@ def _sum_to(x: Tensor, shape: torch.Size) -> Tensor:
 
 
 def _scale_gradient(upstream, y, scale, gradient, at):
-    """The sum of g q - g' u. In half precision term by term in float32: its two sums would nearly cancel."""
-    if at.dtype in (torch.float16, torch.bfloat16):
-        upstream, level, gradient, at = (t.float() for t in (upstream, y / scale, gradient, _finite(at)))
+    """The sum of g q - g' u.
+
+    In half precision term by term in float32, for its two sums would nearly cancel; compiled, term by term in
+    one pass.
+    """
+    half = at.dtype in (torch.float16, torch.bfloat16)
+    if half or torch.compiler.is_compiling():
+        terms = upstream, y / scale, gradient, _finite(at)
+        upstream, level, gradient, at = (t.float() for t in terms) if half else terms
         return _sum_to(upstream * level - gradient * at, scale.shape)
     return _sum_to(upstream * y, scale.shape) / scale - _sum_to(gradient * _finite(at), scale.shape)
 

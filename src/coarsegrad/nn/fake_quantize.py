@@ -1,6 +1,7 @@
 """One quantizer in a network: a quantizer, a surrogate, and the state that `core` does not hold."""
 
 import math
+import warnings
 
 import torch
 from torch import Tensor, nn
@@ -159,6 +160,13 @@ class FakeQuantize(nn.Module):
             for name, value in self.quantizer.fit(x).items():
                 getattr(self, "raw_" + name).copy_(value)
         self._set_ready()
+        passes = getattr(self._over, "passes", None)
+        if passes and passes[0] >= 0 > self.quantizer.levels[0] and bool(x.min() < 0):
+            warnings.warn(
+                f"{self.place or 'a quantizer'}: its surrogate stops the gradient of negative values, and "
+                "its input has them. Take a two-sided one such as hardtanh there",
+                stacklevel=2,
+            )
 
     def _start(self, x):
         if torch.compiler.is_compiling():

@@ -41,6 +41,7 @@ class OutputRow:
     kind: str
     activation: Quantizer
     ranges: str
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,8 @@ class Plan:
         return sum(r.bytes_after for r in self.rows) + 4 * sum(r.parameters for r in self.floats)
 
     def __str__(self) -> str:
+        if not (self.rows or self.floats or self.outputs):
+            return "nothing to quantize: this model has no layer and no parameter"
         head = (
             "layer",
             "type",
@@ -125,6 +128,9 @@ class Plan:
             head = ("layer", "type", "parameters", "MACs", "reason")
             lines += ["", "stays in float:", *_table(head, stays, right=(2, 3))]
         notes: dict[str, list[str]] = {}
+        for r in self.outputs:
+            if r.note:
+                notes.setdefault(r.note, []).append(r.name or "(model)")
         for r in self.rows:
             for text in (r.note, r.activation_reason and f"input stays float: {r.activation_reason}"):
                 if text:
@@ -176,7 +182,10 @@ def draft(found: Survey, recipe: Recipe) -> Plan:
         if recipe.activations != "inputs" and bits.activation is not None and not reason:
             reason = "the recipe quantizes at the outputs of ReLU-like modules"
         kept[site.name] = (bits, reason)
-    shown = [OutputRow(n, plain_type(found.relus[n]).__name__, q, "") for n, q in outputs.items()]
+    shown = [
+        OutputRow(n, plain_type(found.relus[n]).__name__, q, "", _shared(found.relu_calls.get(n, 0)))
+        for n, q in outputs.items()
+    ]
     return Plan(_rows(found, kept), _floats(found), tuple(shown), choices)
 
 
@@ -197,6 +206,12 @@ def _done(found: Survey) -> Plan:
     return Plan(
         _rows(found, kept), _floats(found), tuple(outputs), {n: bits for n, (bits, _) in kept.items()}
     )
+
+
+def _shared(calls: int) -> str:
+    if calls < 2:
+        return ""
+    return f"called {calls} times: all share one scale; give each place a module of its own to part them"
 
 
 def _held(module: nn.Module, name: str) -> Quantizer | None:

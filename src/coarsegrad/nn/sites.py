@@ -78,6 +78,7 @@ class Survey:
     sites: list[Site] = field(default_factory=list)
     floats: list[FloatPart] = field(default_factory=list)
     relus: dict[str, nn.Module] = field(default_factory=dict)
+    relu_calls: dict[str, int] = field(default_factory=dict)
     ran: bool = False
 
 
@@ -292,9 +293,17 @@ def _run(model: nn.Module, found: Survey, example: Any) -> None:
             site.macs = (site.macs or 0) + b - a
             credited[i] = credited.get(i, 0) + b - a
 
+    def counts(name):
+        def count(module, args, output):
+            found.relu_calls[name] = found.relu_calls.get(name, 0) + 1
+
+        return count
+
     devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
     handles = []
     try:
+        for name, relu in found.relus.items():
+            handles.append(relu.register_forward_hook(counts(name)))
         for site in found.sites:
             handles.append(site.module.register_forward_pre_hook(start))
             handles.append(site.module.register_forward_hook(note, with_kwargs=True))

@@ -183,4 +183,3 @@ def _cost_chapter(study: Study, preset: str, folder: Path, options: Mapping[str,
         "those of the wall, on a machine that may have had other work."
     )
     return Chapter("What it cost", text, (TableView.of(rows),) if rows else ())
-

@@ -6,17 +6,10 @@ pair. Beside them stand the float model, trained as they are, and that float mod
 """
 
 import dataclasses
-import multiprocessing
-import os
-import queue
-import signal
-import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +20,11 @@ from coarsegrad import spec
 from coarsegrad.nn import calibrate, prepare, reestimate_bn
 from coarsegrad.table import Table
 from coarsegrad.train import data as sources
+from coarsegrad.train.arms import Arm, Comparison, arm_of, learning_rates
 from coarsegrad.train.health import NonFinite
 from coarsegrad.train.loop import evaluate, load_run, train
-from coarsegrad.train.plan import PLACES, TrainPlan, read_config
+from coarsegrad.train.plan import PLACES, TrainPlan
+from coarsegrad.train.pool import side_by_side
 from coarsegrad.view.whole import write_whole
 
 Row = dict[str, Any]
@@ -37,118 +32,6 @@ Row = dict[str, Any]
 CALIBRATION = 1024  # training images that the untrained row is calibrated on
 TUNING_SEED = 1000  # added to the first seed: trials share no seed with what is compared
 HELD_OUT = 5  # every fifth training image is held out while learning rates are tried
-_OF_ARM = ("recipe", "weight_surrogate", "activation_surrogate", "seed")
-
-
-@dataclass(frozen=True)
-class Arm:
-    """What a row is about. ``bits`` may be ``float``; ``kind`` is ``run``, or ``ptq`` for untrained."""
-
-    bits: str
-    weight_surrogate: str = ""
-    activation_surrogate: str = ""
-    kind: str = "run"
-
-    def label(self, weights: bool = False) -> str:
-        """What a reader sees; with ``weights``, also the weights' surrogate."""
-        if self.bits == "float":
-            return "float"
-        if self.kind == "ptq":
-            return f"{self.bits} calibrated only"
-        both = f"{self.activation_surrogate} | {self.weight_surrogate}"
-        return f"{self.bits} {both if weights else self.activation_surrogate}"
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What is compared: ``bits`` x ``surrogates`` (of activations) x ``weight_surrogates`` x ``seeds``.
-
-    ``base`` says everything else; its own recipe and surrogates stand for nothing, its seed is the first one.
-    With ``base.pretrain_epochs`` one float model per seed is trained first, and every arm, the float one too,
-    starts from it. ``tune``: learning rates tried for each arm.
-
-    Raises ``ValueError`` for unknown names and for bits that nothing can have.
-
-    >>> [arm.label() for arm in Comparison(surrogates=("relu", "identity")).arms]
-    ['w1a2 relu', 'w1a2 identity']
-    """
-
-    base: TrainPlan = field(default=TrainPlan(recipe="w1a2"))
-    bits: tuple[str, ...] = ("w1a2",)
-    surrogates: tuple[str, ...] = ("clipped_relu", "relu", "identity")
-    weight_surrogates: tuple[str, ...] = ("usual",)
-    seeds: int = 3
-    tune: int = 0
-
-    def __post_init__(self):
-        for name in ("bits", "surrogates", "weight_surrogates"):
-            value = getattr(self, name)
-            value = (value,) if isinstance(value, str) else tuple(value)
-            object.__setattr__(self, name, tuple(dict.fromkeys(value)))
-            if not value or not all(isinstance(v, str) and v for v in value):
-                raise ValueError(f"Comparison({name}=...) lists one name or more, got {getattr(self, name)}")
-        for name, least in (("seeds", 1), ("tune", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ValueError(f"Comparison({name}=...) is a whole number, {least} or more, got {value!r}")
-        if "float" in self.bits:
-            raise ValueError("the float model always stands beside the others: leave float out of bits")
-        for arm in self.arms:
-            self.plan(arm, self.base.seed)
-
-    @property
-    def arms(self) -> tuple[Arm, ...]:
-        """The quantized ones, in the order given."""
-        return tuple(Arm(b, w, a) for b in self.bits for w in self.weight_surrogates for a in self.surrogates)
-
-    @property
-    def all_seeds(self) -> range:
-        """``seeds`` of them from the first."""
-        return range(self.base.seed, self.base.seed + self.seeds)
-
-    def plan(self, arm: Arm, seed: int, **changes: Any) -> TrainPlan:
-        """How this arm is trained with this seed, pretraining apart."""
-        changes = {"seed": seed, "pretrain_epochs": 0, **changes}
-        if arm.bits == "float":
-            return replace(self.base, recipe=None, latent=(), **changes)
-        return replace(
-            self.base,
-            recipe=arm.bits,
-            weight_surrogate=arm.weight_surrogate,
-            activation_surrogate=arm.activation_surrogate,
-            **changes,
-        )
-
-    def values(self) -> dict[str, Any]:
-        """Every setting as a plain value, the base's among them."""
-        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "base"}
-        base = {k: v for k, v in self.base.values().items() if k not in _OF_ARM[:3]}
-        return {**own, **base}
-
-    def write(self) -> str:
-        """All of it as a TOML table, which `read` reads."""
-        own = {k: v for k, v in self.values().items() if k not in self.base.values()}
-        lists = "".join(
-            f"{k} = {list(v) if isinstance(v, tuple) else v}\n".replace("'", '"') for k, v in own.items()
-        )
-        rest = [line for line in self.base.write().splitlines() if line.split(" ")[0] not in _OF_ARM[:3]]
-        return lists + "\n".join(rest) + "\n"
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> "Comparison":
-        """From plain values; those that are not its own fields are the base plan's."""
-        own = {f.name for f in dataclasses.fields(cls)} - {"base"}
-        mine: Row = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in own}
-        rest = {k: v for k, v in values.items() if k not in own}
-        for key in _OF_ARM[:3]:
-            if key in rest:
-                raise ValueError(f"a comparison has no {key!r}: list bits, surrogates and weight_surrogates")
-        return cls(base=TrainPlan.of({"recipe": "w1a2", **rest}), **mine)
-
-    @classmethod
-    def read(cls, path: str | Path) -> "Comparison":
-        """From a TOML or YAML file."""
-        return cls.of(read_config(path))
 
 
 @dataclass(frozen=True)
@@ -173,12 +56,6 @@ class Task:
         """What each of its rows says about it."""
         arm = {k: v for k, v in dataclasses.asdict(self.arm).items() if k != "kind"}
         return {**arm, "seed": self.plan.seed, "rate": self.plan.lr, "task": self.id}
-
-
-def arm_of(row: Row) -> Arm:
-    """The arm a row of results is about."""
-    kind = "ptq" if row.get("epoch") == 0 else "run"
-    return Arm(row["bits"], row.get("weight_surrogate", ""), row.get("activation_surrogate", ""), kind)
 
 
 def table_of(folder: str | Path) -> Table:
@@ -240,7 +117,7 @@ class _Work:
     folder: Path
     jobs: int = 1
     done: int = 0
-    float_arm: Arm = Arm("float")
+    float_arm: Arm = field(default=Arm("float"))
     starts: dict[int, Task] = field(default_factory=dict)
     rates: dict[Arm, Any] = field(default_factory=dict)
 
@@ -298,7 +175,7 @@ class _Work:
         )
 
     def folder_of(self, task: Task) -> Path:
-        return self.folder / "runs" / task.id
+        return _folder(self.folder, task)
 
     def each(self, tasks: list[Task]) -> Iterator[Row]:
         """Train those that are not known; keep the rows of each as soon as it is finished."""
@@ -309,46 +186,23 @@ class _Work:
                 yield {"known": True, "kind": task.kind, **task.named(), **self.progress()}
             else:
                 ahead.append(task)
-        if min(self.jobs, len(ahead)) > 1:
-            yield from self.side_by_side(ahead)
-            return
-        for task in ahead:
-            rows, started = [], time.time()
-            for row in trained(task, self.folder_of(task)):
-                rows.append(row)
+        rows: list[list[Row]] = [[] for _ in ahead]
+        for index, row, seconds in self.trained(ahead):
+            if row is None:
+                self.keep(ahead[index], rows[index], seconds)
+            else:
+                rows[index].append(row)
                 yield self.shown(row)
-            self.keep(task, rows, time.time() - started)
 
-    def side_by_side(self, tasks: list[Task]) -> Iterator[Row]:
-        """The same, in ``jobs`` processes. They end with this one, whatever ends it."""
-        context = multiprocessing.get_context("spawn")
-        messages, (line, held) = context.Queue(), context.Pipe(duplex=False)
-        share = max(1, torch.get_num_threads() // self.jobs)
-        own = messages, line, share
-        with held, ProcessPoolExecutor(min(self.jobs, len(tasks)), context, _join, own) as pool:
-            try:
-                waiting = {pool.submit(_train_here, task, self.folder_of(task)): task for task in tasks}
-                seen = {task.id: 0 for task in tasks}
-                while waiting:
-                    with suppress(queue.Empty):
-                        task_id, row = messages.get(timeout=0.1)
-                        if task_id in seen:
-                            seen[task_id] += 1
-                            yield self.shown(row)
-                    for future in [future for future in waiting if future.done()]:
-                        task = waiting.pop(future)
-                        rows, seconds = future.result()
-                        for row in rows[seen.pop(task.id) :]:
-                            yield self.shown(row)
-                        self.keep(task, rows, seconds)
-            except BrokenProcessPool:
-                raise ChildProcessError(
-                    "a process that trained was killed; if memory was short, take fewer --jobs. "
-                    "The same command goes on from what is finished"
-                ) from None
-            except BaseException:
-                held.close()
-                raise
+    def trained(self, tasks: list[Task]) -> Iterator[tuple[int, Row | None, float]]:
+        """Rows as `side_by_side` tells them, also where there is one job."""
+        if min(self.jobs, len(tasks)) > 1:
+            yield from side_by_side(partial(_rows, self.folder), tasks, self.jobs)
+            return
+        for index, task in enumerate(tasks):
+            started = time.monotonic()
+            yield from ((index, row, 0.0) for row in _rows(self.folder, task))
+            yield index, None, time.monotonic() - started
 
     def shown(self, row: Row) -> Row:
         self.done += row["kind"] != "failed"
@@ -403,10 +257,10 @@ class _Work:
         return file
 
 
-def trained(task: Task, folder: Path) -> Iterator[Row]:
-    """Its rows, each with its kind; the last is of kind ``failed`` where numbers stop being finite."""
+def _rows(folder: Path, task: Task) -> Iterator[Row]:
+    """Train: rows with their kind; the last is of kind ``failed`` where numbers stop being finite."""
     try:
-        for row in train(task.plan, folder):
+        for row in train(task.plan, _folder(folder, task)):
             yield {"kind": task.kind, **task.named(), **row}
     except NonFinite as error:
         if task.kind == "pretrain":
@@ -414,31 +268,8 @@ def trained(task: Task, folder: Path) -> Iterator[Row]:
         yield {"kind": "failed", **task.named(), "reason": str(error)}
 
 
-_told: list[Any] = []  # in a process of `side_by_side`: the queue that its parent reads
-
-
-def _join(messages: Any, line: Any, threads: int) -> None:
-    """Begin a process of `side_by_side`. It ends at once when the other end of ``line`` is closed or gone."""
-
-    def end_with_parent() -> None:
-        with suppress(EOFError, OSError):
-            line.recv()
-        os._exit(1)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which says what it means
-    torch.set_num_threads(threads)
-    messages.cancel_join_thread()  # nobody may be left to read them
-    _told.append(messages)
-
-
-def _train_here(task: Task, folder: Path) -> tuple[list[Row], float]:
-    """Train in this process: rows are told as they come, and all of them returned."""
-    rows, started = [], time.time()
-    for row in trained(task, folder):
-        rows.append(row)
-        _told[0].put((task.id, row))
-    return rows, time.time() - started
+def _folder(folder: Path, task: Task) -> Path:
+    return folder / "runs" / task.id
 
 
 def quantized_float(plan: TrainPlan, folder: Path) -> Row:
@@ -459,15 +290,6 @@ def quantized_float(plan: TrainPlan, folder: Path) -> Row:
     reestimate_bn(quantized, images)
     scores = evaluate(quantized.eval(), found.test_batches().epoch(0), plan.device)
     return {"test_loss": scores["loss"], "test_accuracy": scores["accuracy"], "epoch": 0}
-
-
-def learning_rates(lr: float, number: int) -> tuple[float, ...]:
-    """``number`` rates around ``lr``, each about sqrt(10) times the one before.
-
-    >>> learning_rates(0.1, 3)
-    (0.0316, 0.1, 0.316)
-    """
-    return tuple(float(f"{lr * 10 ** ((k - (number - 1) / 2) / 2):.3g}") for k in range(number))
 
 
 def best_rates(rows: Iterable[Row], comparison: Comparison) -> dict[Arm, float]:

@@ -65,13 +65,13 @@ def joined(device: str = "cpu") -> Iterator[Ranks]:
     """This process's place among those ``torchrun`` started, or alone; leaves the group at the end.
 
     gloo on CPU, nccl on CUDA, where each process takes the GPU of its local rank. A group that exists already
-    is used and left standing.
+    is used and left standing. Raises ``ValueError`` where this torch has no such device.
     """
+    place = _device(device)
     started = dist.is_available() and dist.is_initialized()
     if not started and int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield Ranks(device=torch.device(device))
+        yield Ranks(device=place)
         return
-    place = torch.device(device)
     if place.type == "cuda" and place.index is None:
         place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(place)
@@ -82,3 +82,13 @@ def joined(device: str = "cpu") -> Iterator[Ranks]:
     finally:
         if not started:
             dist.destroy_process_group()
+
+
+def _device(name: str) -> torch.device:
+    try:
+        place = torch.device(name)
+        torch.empty(0, device=place)
+    except (RuntimeError, AssertionError) as error:
+        said = str(error).splitlines()[0]
+        raise ValueError(f"device {name!r} cannot be used here: {said} (torch {torch.__version__})") from None
+    return place

@@ -264,6 +264,7 @@ class TrainPlan:
 def read_config(path: str | Path) -> dict[str, Any]:
     """The table in a ``.toml``, ``.yaml`` or ``.yml`` file. ``ValueError`` names the line that is wrong."""
     path = Path(path)
+    _require(path.is_file(), f"{path}: no such file; give the path of a .toml, .yaml or .yml file")
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".toml":
         try:

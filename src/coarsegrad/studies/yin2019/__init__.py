@@ -52,14 +52,16 @@ def tasks(preset: str, options: Mapping[str, Any]) -> list[Task]:
         for k in range(p["points"])
     ]
     found += [
-        Task("critical", fields.at_critical_points, {**sampled, "number": k, "distances": _DISTANCES},
-             says=f"teacher {k + 1}")
+        Task(
+            "critical",
+            fields.at_critical_points,
+            {**sampled, "number": k, "distances": _DISTANCES},
+            says=f"teacher {k + 1}",
+        )
         for k in range(p["teachers"])
     ]
     many = {"seed": 1, "points": p["aligned"], "bins": p["bins"]}
-    found += [
-        Task("alignment", fields.alignment, {**many, "surrogate": s}, says=s) for s in fields.SLOPED
-    ]
+    found += [Task("alignment", fields.alignment, {**many, "surrogate": s}, says=s) for s in fields.SLOPED]
     line = {"seed": 2, "m": 4, "n": 8, "reach": 2.0, "grid": p["grid"], "trials": p["trials"]}
     found += [
         Task("line", fields.along_a_line, {**line, "surrogate": s, "samples": n}, says=f"{s}, N = {n}")

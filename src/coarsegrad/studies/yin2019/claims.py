@@ -182,12 +182,13 @@ POPULATION = (
         extreme(max, "bound", "alignment", what="all", surrogate=WINDOWED), least=0, most=1, margin=1e-9,
     ),
     Claim(
-        "identity-no-bound", "For the identity there is no such A: near the spurious minimizer the ratio grows.",
+        "identity-no-bound", "The identity has no such A: near the spurious minimizer the ratio grows.",
         "theorem", f"{PLACE}, section 3", "least growth of the ratio when the distance shrinks 100-fold",
         ratio_near, least=30,
     ),
     Claim(
-        "critical-points", "Saddle and spurious minimizer are stationary in v, and for ReLU and clipped ReLU in w.",
+        "critical-points",
+        "Saddle and spurious minimizer are stationary in v, and for ReLU and clipped ReLU in w.",
         "theorem", f"{PLACE}, Proposition 1 and Lemma 4", _ALLOWED,
         worst("critical", what="zero"), least=0, most=1,
     ),
@@ -208,13 +209,13 @@ POPULATION = (
     ),
     Claim(
         "line-falls", "The empirical loss falls along the negative coarse gradient, seen at a coarse scale.",
-        "heuristic", f"{PLACE}, remark on finite samples", "share of lines, at the largest sample size", falls,
-        least=0.9,
+        "heuristic", f"{PLACE}, remark on finite samples", "share of lines, at the largest sample size",
+        falls, least=0.9,
     ),
     Claim(
         "line-smoother", "It is rough at a small scale, and smoother with more samples.",
-        "heuristic", f"{PLACE}, remark on finite samples", "share of lines, largest against smallest sample size",
-        smoother, least=0.9,
+        "heuristic", f"{PLACE}, remark on finite samples",
+        "share of lines, largest against smallest sample size", smoother, least=0.9,
     ),
     Claim(
         "line-rate", "It nears the population's as the root of the sample size.",
@@ -232,8 +233,9 @@ DESCENT = (
     ),
     Claim(
         "identity-rises-inside", "With the identity it rises also inside the window.",
-        "heuristic", f"the descent theorem fails for it ({PLACE}, section 3), read as of steps with |w| >= c_w",
-        "steps inside in which it rose", count(("ends", "near"), "rises_inside", surrogate="identity"), least=1,
+        "heuristic", f"no descent ({PLACE}, section 3), read as of steps with |w| >= c_w",
+        "steps inside in which it rose", count(("ends", "near"), "rises_inside", surrogate="identity"),
+        least=1,
         expected=REFUTED,
     ),
     Claim(
@@ -242,7 +244,7 @@ DESCENT = (
         share("ends", ENDED, surrogate=WINDOWED), least=0.99,
     ),
     Claim(
-        "identity-wanders", "Of the identity's runs some never converge, where there are spurious minimizers.",
+        "identity-wanders", "Where there are spurious minimizers, some runs of the identity never converge.",
         "simulation", f"{PLACE}, section 3", "share of random starts",
         share("ends", "not critical", surrogate="identity", exists=True), least=0.05,
     ),
@@ -258,7 +260,7 @@ DESCENT = (
         expected={"smoke": UNRESOLVED, "quick": CONFIRMED, "paper": CONFIRMED},  # few such teachers are drawn
     ),
     Claim(
-        "spurious-attract", "Where it holds, spurious minimizers catch a share of the runs of ReLU and clipped ReLU.",
+        "spurious-attract", "Where it holds, spurious minimizers catch a share of their runs.",
         "simulation", f"{PLACE}, section 3", "share of random starts",
         share("ends", "spurious minimizer", exists=True, surrogate=WINDOWED), least=0.1, most=0.6,
     ),
@@ -289,7 +291,8 @@ DESCENT = (
     ),
     Claim(
         "samples-follow", "A descent on samples nears the population's as the root of their number.",
-        "heuristic", "here: the law of large numbers", "exponent of the distance of the ends in the sample size",
+        "heuristic", "here: the law of large numbers",
+        "exponent of the distance of the ends in the sample size",
         exponent("twin", "samples", "off", ("surrogate", "seed")), least=-0.5, most=-0.5, margin=0.1,
     ),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Algorithm 1 from many starts: where it ends, whether the loss falls, what happens at the spurious minimizer."""
+"""Algorithm 1 from many starts: where it ends, and whether the loss falls on the way."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -71,18 +71,20 @@ def near_the_spurious_minimizer(settings: Settings, place: Path) -> Iterator[Row
     climb, kinds = (end.loss.amax(0) - end.loss[0]) / end.loss[0], kinds_of(end, problem)
     whose = torch.arange(number).repeat_interleave(runs)
     for k in range(number):
-        mine, at = whose == k, {"teacher": k, "bottom": float(losses[k]), "push": float(push[k])}
+        mine = whose == k
+        at = {"teacher": k, "bottom": float(losses[k]), "push": float(push[k])}
         climbed = {
             "climbed": int((climb[mine] > settings["climb"]).sum()), "largest_climb": float(climb[mine].max())
         }  # fmt: skip
-        yield {"what": "teacher", "starts": runs, **at, **climbed, **_counts(kinds[mine]), **_rises(end, mine)}
+        counts = {**_counts(kinds[mine]), **_rises(end, mine)}
+        yield {"what": "teacher", "starts": runs, **at, **climbed, **counts}
         for step in range(0, steps + 1, max(1, steps // 200)):
             seen = {"loss": float(end.loss[step, k * runs]), "norm": float(end.norm[step, k * runs])}
             yield {"what": "path", "step": step, **at, **seen}
 
 
 def twin(settings: Settings, place: Path) -> Iterator[Row]:
-    """The population's descent beside descents on samples, from one start: root mean square distance of the ends.
+    """The population's descent beside descents on samples, from one start: how far apart they end.
 
     ``off`` is the distance of (v, w) from the population's end in units of the way that the population went;
     ``bias`` the same distance of the mean over runs, beside the error of that mean.
@@ -105,11 +107,11 @@ def twin(settings: Settings, place: Path) -> Iterator[Row]:
 
 
 def slice_of_the_landscape(settings: Settings, place: Path) -> Iterator[Row]:
-    r"""One teacher's loss over (theta, kappa), v = (I + 11^T)^{-1}(kappa I + 11^T) v_star: all critical points lie here.
+    r"""One teacher's loss over (theta, kappa), \(v = (I + 11^T)^{-1}(\kappa I + 11^T) v^*\).
 
-    Rows ``level`` (two kappas per level and theta, None where there is none), ``arrow`` (descent directions of
-    the gradient and of each coarse gradient at |w| = 1, as parts along theta and kappa), ``critical``, and
-    ``path`` (a descent, v projected onto the slice).
+    All its critical points lie there. Rows ``level`` (two kappas per level and theta, None where there is
+    none), ``arrow`` (a step against the gradient and against each coarse gradient at |w| = 1, as parts along
+    theta and kappa), ``critical``, and ``path`` (a descent, v projected onto the slice).
     """
     v_star = torch.tensor(settings["v_star"], dtype=torch.float64)
     w_star = torch.tensor([1.0, 0.0], dtype=torch.float64)
@@ -148,9 +150,9 @@ def slice_of_the_landscape(settings: Settings, place: Path) -> Iterator[Row]:
 
 
 def slice_axes(v_star: Tensor) -> tuple[Tensor, Tensor]:
-    """(axis, origin), ``[m]`` each: v = origin + kappa axis minimizes the loss at kappa = 1 - 2 theta / pi."""
-    rows, total = len(v_star) + 1, v_star.sum()
-    return v_star - total / rows, total / rows * torch.ones_like(v_star)
+    """(axis, origin), ``[m]`` each: origin + kappa axis is the best v at theta = pi (1 - kappa) / 2."""
+    share = v_star.sum() / (len(v_star) + 1)
+    return v_star - share, share.expand_as(v_star)
 
 
 def _path(
@@ -167,7 +169,9 @@ def _path(
         yield step, now
 
 
-def _levels(settings: Settings, v_star: Tensor, w_star: Tensor, axis: Tensor, origin: Tensor) -> Iterator[Row]:
+def _levels(
+    settings: Settings, v_star: Tensor, w_star: Tensor, axis: Tensor, origin: Tensor
+) -> Iterator[Row]:
     """At each theta the loss is a parabola in kappa: three values give it, its roots are the level lines."""
     theta = torch.linspace(0, math.pi, settings["fineness"] + 1, dtype=torch.float64)
     w = torch.stack((theta.cos(), theta.sin()), -1)

@@ -60,7 +60,7 @@ def compared(blocks: Tensor, formula: Tensor) -> Row:
 
 
 def agreement(settings: Settings, place: Path) -> Iterator[Row]:
-    """One random point: loss, gradient, and per surrogate coarse gradient and correlation, on blocks of samples.
+    """One random point: loss, gradient, per surrogate coarse gradient and correlation, formulas beside samples.
 
     The sampled correlation is the product of two estimates from samples of their own, so it knows no formula.
     """
@@ -76,7 +76,8 @@ def agreement(settings: Settings, place: Path) -> Iterator[Row]:
     yield {**about, "what": "dw", **compared(dw, predicted_dw)}
     for name in SLOPED:
         surrogate, half = surrogate_of(name), len(z) // 2
-        found, formula = sampled.coarse_gradient(*point, surrogate, z), hidden.coarse_gradient(*point, surrogate)
+        found = sampled.coarse_gradient(*point, surrogate, z)
+        formula = hidden.coarse_gradient(*point, surrogate)
         both = (found[:half] * dw[half : 2 * half]).sum(-1)
         angle = {"cosine": float(cosine(formula, predicted_dw)), "surrogate": name}
         yield {**about, **angle, "what": "coarse", **compared(found, formula)}
@@ -107,18 +108,16 @@ def alignment(settings: Settings, place: Path) -> Iterator[Row]:
         mine = cosines[(theta >= k * math.pi / bins) & (theta < (k + 1) * math.pi / bins)]
         if len(mine):
             low, middle, high = (float(mine.quantile(q)) for q in (0.05, 0.5, 0.95))
-            yield {"what": "bin", "theta": (k + 0.5) * math.pi / bins, "low": low, "median": middle, "high": high}
+            spread = {"low": low, "median": middle, "high": high}
+            yield {"what": "bin", "theta": (k + 0.5) * math.pi / bins, **spread}
     low, middle, high = (float(cosines.quantile(q)) for q in (0.05, 0.5, 0.95))
     overall = {"smallest": float(cosines.min()), "low": low, "median": middle, "high": high}
     uphill = {"uphill": int((cosines < -1e-12).sum()), "tried": points}
-    yield {"what": "all", **overall, **uphill, "bound": _largest_ratio(point, surrogate, settings["surrogate"])}
-
-
-def _largest_ratio(point: tuple[Tensor, Tensor, Tensor, Tensor], surrogate: Surrogate, name: str) -> float | None:
-    if name not in ("relu", "clipped_relu"):
-        return None
-    ratio = hidden.descent_ratio(*point, surrogate)
-    return float((ratio / hidden.descent_constant(surrogate, point[0].norm(dim=-1), point[1].norm(dim=-1))).max())
+    bound = None
+    if settings["surrogate"] in ("relu", "clipped_relu"):
+        constant = hidden.descent_constant(surrogate, v.norm(dim=-1), w.norm(dim=-1))
+        bound = float((hidden.descent_ratio(*point, surrogate) / constant).max())
+    yield {"what": "all", **overall, **uphill, "bound": bound}
 
 
 def at_critical_points(settings: Settings, place: Path) -> Iterator[Row]:
@@ -161,9 +160,9 @@ def along_a_line(settings: Settings, place: Path) -> Iterator[Row]:
     """The empirical loss against the step along the negative coarse gradient of the same samples, v fixed.
 
     Per trial (its own point and samples) a row ``trial``; the curves of trial 0 in rows ``curve``.
-    ``roughness``: all rises of the empirical loss from one step size to the next, up to where the population's
-    loss is lowest on the line, in units of the population's fall; ``falls``: whether the empirical loss is
-    lower there than at the start; ``off``: the root mean square over the line of how far the two losses have
+    ``roughness``: all rises of the empirical loss from one step size to the next, up to where the
+    population's loss is lowest on the line, in units of the population's fall; ``falls``: whether the
+    empirical loss is lower there than at the start; ``off``: the root mean square over the line of how far the two losses have
     drifted apart since step 0, in units of the population's loss there.
     """
     m, n, surrogate = settings["m"], settings["n"], surrogate_of(settings["surrogate"])
@@ -203,7 +202,7 @@ def _gaussian(settings: Settings, purpose: str, *shape: int) -> Tensor:
 
 
 def _with_spurious(seed: int, number: int) -> Problem:
-    """The first problem that has a spurious minimizer with a push: m 2 to 6, n = 4, |1^T v_star| above 0.3."""
+    """The first problem that has a spurious minimizer with a push: m 2 to 6, n = 4."""
     for again in range(1000):
         problem = Problem.drawn(m=2 + number % 5, n=4, seed=seed + 1000 * (number + 1) + again)
         if critical.exists(problem.v_star) and problem.v_star.sum().abs() > 0.3 * problem.v_star.norm():

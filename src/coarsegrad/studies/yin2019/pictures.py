@@ -63,11 +63,8 @@ def fields(rows: Rows) -> dict[str, Figure]:
 def _against(rows: Sequence[Row], label: str, color: int) -> Points:
     factor = [row["dot"] / row["size"] for row in rows]
     error = [2 * row["error"] / math.sqrt(row["size"]) / math.sqrt(row["comparisons"]) for row in rows]
-    return Points(
-        [math.sqrt(row["size"]) for row in rows], factor, label,
-        [f - e for f, e in zip(factor, error, strict=True)], [f + e for f, e in zip(factor, error, strict=True)],
-        color=color,
-    )  # fmt: skip
+    low, high = ([f + s * e for f, e in zip(factor, error, strict=True)] for s in (-1, 1))
+    return Points([math.sqrt(row["size"]) for row in rows], factor, label, low, high, color=color)
 
 
 def _pushes(rows: Sequence[Row], label: str, color: int) -> Points:
@@ -85,7 +82,8 @@ def lines(rows: Sequence[Row]) -> dict[str, Figure]:
         sizes = sorted({row["samples"] for row in mine})
         for color, n in zip((1, 2, 3, 0, 5), sizes, strict=False):
             curve = [row for row in mine if row["samples"] == n]
-            items.append(Line([r["step"] for r in curve], [r["empirical"] for r in curve], f"N = {n}", color=color))
+            x, y = [r["step"] for r in curve], [r["empirical"] for r in curve]
+            items.append(Line(x, y, f"N = {n}", color=color))
         if sizes:
             curve = [row for row in mine if row["samples"] == sizes[-1]]
             x, y = [r["step"] for r in curve], [r["population"] for r in curve]
@@ -99,14 +97,16 @@ def lines(rows: Sequence[Row]) -> dict[str, Figure]:
         mine = [r for r in rows if r["surrogate"] == name and r["what"] == "trial"]
         sizes = sorted({row["samples"] for row in mine})
         for key, label, dashed in (("off", "distance", False), ("roughness", "roughness", True)):
-            by = [sorted(row[key] for row in mine if row["samples"] == n and row[key] is not None) for n in sizes]
+            known = [row for row in mine if row[key] is not None]
+            by = [sorted(row[key] for row in known if row["samples"] == n) for n in sizes]
             y = [v[len(v) // 2] if v else math.nan for v in by]
             x = [n for n, middle in zip(sizes, y, strict=True) if middle > 0]  # the axis is logarithmic
             y = [middle for middle in y if middle > 0]
             items.append(Line(x, y, f"{NAMES[name]}, {label}", dashed=dashed, color=COLORS[name]))
     found["line-roughness"] = Figure(
-        "Smoother with more samples", "samples N", "share of the population's loss at the start, or of its fall", items, log_x=True, log_y=True,
-        caption="Medians over lines. Distance: root mean square of the drift between empirical and population loss. "
+        "Smoother with more samples", "samples N", "share of the population's loss at the start, or of its fall",
+        items, log_x=True, log_y=True,
+        caption="Medians over lines. Distance: root mean square of how far both losses drift apart. "
         "Roughness: all rises between neighbouring steps, up to the population's best, in units of its fall.",
     )  # fmt: skip
     return found
@@ -119,21 +119,19 @@ def landscape(rows: Sequence[Row]) -> dict[str, Figure]:
         mine = [row for row in rows if row["side"] == side]
         where = "with a spurious minimizer" if side == "exists" else "without a spurious minimizer"
         base, points = _level_line(mine), _critical_points(mine)
-        arrows = [
-            _arrows(mine, "true", "gradient", _INK), _arrows(mine, "relu", "coarse gradient, ReLU", COLORS["relu"]),
-            _arrows(mine, "identity", "coarse gradient, identity", COLORS["identity"]),
-        ]  # fmt: skip
+        arrows = [_arrows(mine, "true", "gradient", _INK)]
+        arrows += [_arrows(mine, n, f"coarse, {NAMES[n]}", COLORS[n]) for n in ("relu", "identity")]
         axes = ("theta [radians]", "kappa, position of v")
         found[f"field-{side}"] = Figure(
             f"Descent directions, {where}", *axes, [base, *arrows, *points],
-            caption="Grey-blue: lines of equal loss. Directions at |w| = 1, drawn with one length; a dot is the tail.",
+            caption="Directions of a step against each, at |w| = 1, all drawn with one length.",
         )  # fmt: skip
         paths = [_paths(mine, name) for name in PAPERS]
         begins = [r for r in mine if r["what"] == "path" and r["step"] == 0 and r["surrogate"] == "relu"]
         start = Points([r["theta"] for r in begins], [r["kappa"] for r in begins], "start", color=3)
         found[f"paths-{side}"] = Figure(
             f"Descents of the three estimators, {where}", *axes, [base, *paths, start, *points],
-            caption="From |w| = 1; v is drawn where it falls on the slice. A sudden change of theta: w passed near 0.",
+            caption="From |w| = 1; v is drawn where it falls on the slice. Where theta jumps, w passed near 0.",
         )  # fmt: skip
     return found
 
@@ -267,10 +265,11 @@ def instability(rows: Rows) -> dict[str, Figure]:
                     by.setdefault(row["epoch"], []).append(row["train_loss"])
             mean = [sum(v) / len(v) for v in by.values()]
             low, high = ([f(v) for v in by.values()] for f in (min, max))
-            items.append(Line(list(by), mean, f"from the {NAMES[name]} solution", low, high, color=COLORS[name]))
+            label = f"from the {NAMES[name]} solution"
+            items.append(Line(list(by), mean, label, low, high, color=COLORS[name]))
         if mine:
             found[f"instability-{network}"] = Figure(
-                f"{network}, 4 bits: the identity takes over", "epoch at the tiny rate", "training loss [nats]",
-                items, caption="Mean over seeds; band: lowest to highest. Epoch 0: before.",
+                f"{network}, 4 bits: the identity takes over", "epoch at the tiny rate",
+                "training loss [nats]", items, caption="Mean over seeds; band: lowest to highest. Epoch 0: before.",
             )  # fmt: skip
     return found

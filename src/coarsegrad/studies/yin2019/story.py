@@ -12,7 +12,8 @@ from coarsegrad.view import TableView
 
 def story(rows: Rows) -> list[Chapter]:
     """The chapters; those of which nothing was measured say so."""
-    return [_about(), _fields(rows), _lines(rows), _landscape(rows), _descents(rows), _near(rows), _networks(rows)]
+    told = (_fields, _lines, _landscape, _descents, _near, _networks)
+    return [_about(), *(tell(rows) for tell in told)]
 
 
 def _about() -> Chapter:
@@ -49,8 +50,8 @@ def _fields(rows: Rows) -> Chapter:
             }
             for row in overall
         ),
-        caption="Cosine of the coarse gradient with the gradient in w over random (v, w), by formula; scheduled "
-        "surrogates halfway through training. Last column: median over teachers, by formula.",
+        caption="Cosine of the coarse gradient with the gradient in w over random (v, w), by formula; "
+        "scheduled surrogates halfway through training. Last column: median over teachers.",
     )  # fmt: skip
     points = len({row["number"] for row in rows["agreement"]})
     text = (

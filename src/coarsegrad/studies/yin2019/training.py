@@ -95,8 +95,8 @@ def _with_identity(settings: Settings, place: Path, end: Row, origin: str) -> It
     start = place / f"from-{origin}.pt"
     torch.save({name: state[name] for name in plain.state_dict()}, start)
     plan = replace(
-        plan, start=str(start), activation_surrogate="identity", lr=settings["tiny_rate"], schedule="constant",
-        epochs=settings["tiny_epochs"], pretrain_epochs=0,
+        plan, start=str(start), activation_surrogate="identity", lr=settings["tiny_rate"],
+        schedule="constant", epochs=settings["tiny_epochs"], pretrain_epochs=0,
     )  # fmt: skip
     about = {"what": "instability", "surrogate": origin}
     keys = ("train_loss", "test_loss", "test_accuracy")
@@ -154,9 +154,10 @@ def table_rows(rows: Rows) -> list[Row]:
             }
             if ours["test_accuracy"]:
                 shown = {k: str(mean_interval(v)) for k, v in ours.items()}
-                about = {"network": network, "bits": bits, "surrogate": name, "seeds": len(ours["train_loss"])}
-                found.append({**about, "training loss": shown["train_loss"], "paper's loss": loss,
-                              "accuracy [%]": shown["test_accuracy"], "paper's accuracy": accuracy})  # fmt: skip
+                about = {"network": network, "bits": bits, "surrogate": name}
+                about |= {"seeds": len(ours["train_loss"]), "training loss": shown["train_loss"]}
+                scores = {"accuracy [%]": shown["test_accuracy"], "paper's accuracy": accuracy}
+                found.append({**about, "paper's loss": loss, **scores})
     return found
 
 
@@ -190,8 +191,8 @@ CLAIMS = (
     _gap_claim("resnet20", 4, "clipped_relu", "identity", 5.0, 60.0,
                "ResNet-20, 4 bits: far above the identity."),
     Claim("lenet5-instability", "LeNet-5: the identity, at a tiny rate, raises the loss from a good minimum.",
-          "simulation", "Yin et al. 2019, section 4, for ResNet-20", "rise of the training loss in 20 epochs, nats",
-          climb("lenet5"), least=0.0, expected=_ONLY),
+          "simulation", "Yin et al. 2019, section 4, for ResNet-20",
+          "rise of the training loss in 20 epochs, nats", climb("lenet5"), least=0.0, expected=_ONLY),
     Claim("resnet20-instability", "ResNet-20: the same.", "simulation", "Yin et al. 2019, section 4",
           "rise of the training loss in 20 epochs, nats", climb("resnet20"), least=0.0, expected=_ONLY),
 )  # fmt: skip
