@@ -57,7 +57,7 @@ def summary(judged: Sequence[Verdict], preset: str) -> str:
     told = ", ".join(f"{n} {kind}" for n, kind in counts if n)
     text = f"Preset `{preset}`: of {len(judged)} claims {told}."
     other = [f"`{v.claim.id}` is {v.verdict}, expected {v.expected}" for v in judged if not v.as_expected]
-    text += f" **Not as expected:** {'; '.join(other)}." if other else " All are as expected before the run."
+    text += f" **Not as expected:** {'; '.join(other)}." if other else " All are as committed."
     return (
         f"{text}\n\nA claim names a number and the range where it must lie. It is *confirmed* where "
         "the number's whole interval lies in the range, its margin included, *refuted* where none of the "
@@ -72,14 +72,23 @@ def verdict_table(judged: Sequence[Verdict]) -> TableView:
     return TableView.of(
         {
             "claim": f"{v.claim.says} ({v.claim.id})",
-            "rests on": f"{v.claim.kind}; {v.claim.source}",
+            "verdict": v.verdict if v.as_expected else f"{v.verdict} (expected: {v.expected})",
             "number": v.claim.number,
             "claimed": v.claim.range,
             "found": "–" if v.found is None else interval_text(v),
-            "verdict": v.verdict if v.as_expected else f"{v.verdict} (expected: {v.expected})",
+            "rests on": f"{v.claim.kind}; {v.claim.source}",
         }
         for v in judged
     )
+
+
+def refuted(judged: Sequence[Verdict]) -> list[str]:
+    """A sentence for each refuted claim, expected or not."""
+    return [
+        f"Refuted: {v.claim.says} Found: {interval_text(v)} ({v.claim.number}); claimed: {v.claim.range}."
+        for v in judged
+        if v.verdict == "refuted"
+    ]
 
 
 def interval_text(verdict: Verdict) -> str:
@@ -110,11 +119,7 @@ def html_sections(study: Study, chapters: Sequence[Chapter], judged: Sequence[Ve
         sections += [Text(chapter.text)] if chapter.text else []
         sections += [Code(chapter.code)] if chapter.code else []
         if chapter.title == "Verdicts":
-            sections += [
-                Note("measured", f"Refuted: {v.claim.says} {v.claim.number}: {interval_text(v)}, claimed "
-                     f"{v.claim.range}.")
-                for v in judged if v.verdict == "refuted"
-            ]  # fmt: skip
+            sections += [Note("measured", text) for text in refuted(judged)]
         sections += chapter.tables
         if chapter.figures:
             sections.append(Figures(tuple(chapter.figures.values()), columns=chapter.columns))
@@ -130,11 +135,7 @@ def markdown(study: Study, chapters: Sequence[Chapter], judged: Sequence[Verdict
         parts += [chapter.text] if chapter.text else []
         parts += [f"```sh\n{chapter.code}\n```"] if chapter.code else []
         if chapter.title == "Verdicts":
-            parts += [
-                f"**Refuted:** {v.claim.says} {v.claim.number}: {interval_text(v)}, claimed {v.claim.range}."
-                for v in judged
-                if v.verdict == "refuted"
-            ]
+            parts += [text.replace("Refuted:", "**Refuted:**", 1) for text in refuted(judged)]
         parts += [markdown_table(table) for table in chapter.tables]
         for name, figure in chapter.figures.items():
             said = figure.title.replace("[", "(").replace("]", ")")
@@ -155,7 +156,7 @@ def markdown_table(table: TableView) -> str:
         all(isinstance(row[i], int | float | None) for row in table.rows) for i in range(len(table.columns))
     ]
     lines = [
-        "| " + " | ".join(table.columns) + " |",
+        "| " + " | ".join(map(_cell, table.columns)) + " |",
         "| " + " | ".join("---:" if r else "---" for r in right) + " |",
     ]
     lines += ["| " + " | ".join(map(_cell, row)) + " |" for row in table.rows]

@@ -49,9 +49,9 @@ class Task:
         >>> a.id == b.id != Task("draw", print, {"seed": 1}, version=2).id
         True
         """
-        measure = f"{self.measure.__module__}.{self.measure.__qualname__}"
+        name = self.measure.__name__
         return spec.content_id(
-            {"kind": self.kind, "measure": measure, "version": self.version, "settings": self.settings}
+            {"kind": self.kind, "measure": name, "version": self.version, "settings": self.settings}
         )
 
     @property
@@ -103,10 +103,11 @@ class Study:
         if preset not in self.presets:
             raise ValueError(f"{self.name} has no preset {preset!r}; it has: {', '.join(self.presets)}")
         tasks = list(self.tasks(preset, options or {}))
-        by_id = {task.id: task for task in tasks}
-        if len(by_id) < len(tasks):
-            twice = next(task for task in tasks if by_id[task.id] is not task)
-            raise ValueError(f"{self.name}, preset {preset}: a task is planned twice: {twice.text}")
+        seen = set()
+        for task in tasks:
+            if task.id in seen:
+                raise ValueError(f"{self.name}, preset {preset}: a task is planned twice: {task.text}")
+            seen.add(task.id)
         return tasks
 
 

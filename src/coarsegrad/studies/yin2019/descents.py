@@ -50,7 +50,8 @@ def near_the_spurious_minimizer(settings: Settings, place: Path) -> Iterator[Row
     """Starts ``off`` from the spurious minimizer in v and in w, |w| about 1: does the loss rise from there?
 
     A row ``teacher`` for each of them: how many starts climbed by more than ``climb`` of the loss there, and
-    where they ended; and the loss along the way of its first start, rows ``path``.
+    where they ended; and the way of its first start, rows ``path``:
+    the largest loss and the smallest |w| of every stretch of steps.
     """
     runs, steps, number = settings["runs"], settings["steps"], settings["teachers"]
     draws = (Problem.drawn(m=6, n=5, seed=seed) for seed in range(settings["seed"], settings["seed"] + 1000))
@@ -61,7 +62,7 @@ def near_the_spurious_minimizer(settings: Settings, place: Path) -> Iterator[Row
     losses = hidden.loss(bottom, -w_star, v_star, w_star)
     surrogate = surrogate_of(settings["surrogate"])
     push = critical.push(v_star, w_star, surrogate)
-    problem = Problem(*(t.repeat_interleave(runs, 0) for t in (v_star, w_star)))
+    problem = Problem(v_star.repeat_interleave(runs, 0), w_star.repeat_interleave(runs, 0))
     v, w = problem.starts(number * runs, settings["seed"])
     v = bottom.repeat_interleave(runs, 0) + settings["off"] * v / v.norm(dim=-1, keepdim=True)
     end = theory.descend(
@@ -78,9 +79,10 @@ def near_the_spurious_minimizer(settings: Settings, place: Path) -> Iterator[Row
         }  # fmt: skip
         counts = {**_counts(kinds[mine]), **_rises(end, mine)}
         yield {"what": "teacher", "starts": runs, **at, **climbed, **counts}
-        for step in range(0, steps + 1, max(1, steps // 200)):
-            seen = {"loss": float(end.loss[step, k * runs]), "norm": float(end.norm[step, k * runs])}
-            yield {"what": "path", "step": step, **at, **seen}
+        stride = max(1, steps // 200)
+        for step in range(0, steps + 1, stride):
+            loss, norm = (trace[step : step + stride, k * runs] for trace in (end.loss, end.norm))
+            yield {"what": "path", "step": step, **at, "loss": float(loss.max()), "norm": float(norm.min())}
 
 
 def twin(settings: Settings, place: Path) -> Iterator[Row]:

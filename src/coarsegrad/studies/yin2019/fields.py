@@ -60,29 +60,33 @@ def compared(blocks: Tensor, formula: Tensor) -> Row:
 
 
 def agreement(settings: Settings, place: Path) -> Iterator[Row]:
-    """One random point: loss, gradient, per surrogate coarse gradient and correlation, formulas beside samples.
+    """One random point: loss, gradient, and per surrogate coarse gradient and correlation, also sampled.
 
     The sampled correlation is the product of two estimates from samples of their own, so it knows no formula.
+    ``weight`` is about the inverse of a row's variance, by which points are weighted when they are pooled; it
+    does not look at the samples.
     """
     point = random_point(settings["seed"], settings["number"])
     v, w = point[:2]
     z = _gaussian(settings, "data", settings["blocks"], settings["samples"], len(v), len(w))
     dv, dw = sampled.gradient(*point, z)
     predicted_dv, predicted_dw = hidden.gradient(*point)
-    theta = float(torch.arccos((cosine(w, point[3])).clamp(-1, 1)))
+    theta, f = float(torch.arccos((cosine(w, point[3])).clamp(-1, 1))), float(hidden.loss(*point))
     about = {"m": len(v), "n": len(w), "norm": float(w.norm()), "theta": theta}
+    # the variance of the sampled gradient in w is about (f / |w| sin theta)^2, that of the coarse one about f
+    sure = (about["norm"] * math.sin(theta) / f) ** 2
     yield {**about, "what": "loss", **compared(sampled.loss(*point, z), hidden.loss(*point))}
     yield {**about, "what": "dv", **compared(dv, predicted_dv)}
-    yield {**about, "what": "dw", **compared(dw, predicted_dw)}
+    yield {**about, "what": "dw", "weight": sure, **compared(dw, predicted_dw)}
     for name in SLOPED:
         surrogate, half = surrogate_of(name), len(z) // 2
         found = sampled.coarse_gradient(*point, surrogate, z)
         formula = hidden.coarse_gradient(*point, surrogate)
         both = (found[:half] * dw[half : 2 * half]).sum(-1)
-        angle = {"cosine": float(cosine(formula, predicted_dw)), "surrogate": name}
-        yield {**about, **angle, "what": "coarse", **compared(found, formula)}
-        predicted = hidden.correlation(*point, surrogate)
-        yield {**about, **angle, "what": "correlation", **compared(both, predicted)}
+        here = {**about, "cosine": float(cosine(formula, predicted_dw)), "surrogate": name}
+        yield {**here, "what": "coarse", "weight": 1 / f, **compared(found, formula)}
+        predicted, size = hidden.correlation(*point, surrogate), float(formula.square().sum())
+        yield {**here, "what": "correlation", "weight": sure / size, **compared(both, predicted)}
 
 
 def alignment(settings: Settings, place: Path) -> Iterator[Row]:
@@ -162,8 +166,8 @@ def along_a_line(settings: Settings, place: Path) -> Iterator[Row]:
     Per trial (its own point and samples) a row ``trial``; the curves of trial 0 in rows ``curve``.
     ``roughness``: all rises of the empirical loss from one step size to the next, up to where the
     population's loss is lowest on the line, in units of the population's fall; ``falls``: whether the
-    empirical loss is lower there than at the start; ``off``: the root mean square over the line of how far the two losses have
-    drifted apart since step 0, in units of the population's loss there.
+    empirical loss is lower there than at the start; ``off``: the root mean square over the line of how far
+    the two losses have drifted apart since step 0, in units of the population's loss there.
     """
     m, n, surrogate = settings["m"], settings["n"], surrogate_of(settings["surrogate"])
     steps = torch.linspace(0, settings["reach"], settings["grid"] + 1, dtype=torch.float64)

@@ -2,16 +2,34 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from coarsegrad.studies.verdict import Row, Rows
 from coarsegrad.studies.yin2019.fields import PAPERS
 from coarsegrad.theory.critical import KINDS
 from coarsegrad.view import Bars, Figure, Line, Marks, Points
 
-COLORS = dict(zip(PAPERS, (1, 0, 2), strict=True))
+COLORS: dict[str, int] = dict(zip(PAPERS, (1, 0, 2), strict=True))
 _INK, _PALE = 4, 6
-NAMES = {"identity": "identity", "relu": "ReLU", "clipped_relu": "clipped ReLU"}
+NAMES: dict[str, str] = {"identity": "identity", "relu": "ReLU", "clipped_relu": "clipped ReLU"}
 _GAP = (math.nan, math.nan)
+_LOOSE = 0.3
+
+
+def _line(x: Any, y: Any, label: str, low: Any = None, high: Any = None, **style: Any) -> Line:
+    return Line(x, y, label, low, high, **style)
+
+
+def _dots(x: Any, y: Any, label: str, low: Any = None, high: Any = None, **style: Any) -> Points:
+    return Points(x, y, label, low, high, **style)
+
+
+def _bars(categories: Any, heights: Any, label: str = "", **style: Any) -> Bars:
+    return Bars(categories, heights, label, **style)
+
+
+def _figure(title: str, x_label: str, y_label: str, items: Any, **more: Any) -> Figure:
+    return Figure(title, x_label, y_label, items, **more)
 
 
 def fields(rows: Rows) -> dict[str, Figure]:
@@ -22,29 +40,35 @@ def fields(rows: Rows) -> dict[str, Figure]:
         mine = [row for row in rows["alignment"] if row["surrogate"] == name and row["what"] == "bin"]
         mine.sort(key=lambda row: row["theta"])
         x, y, low, high = ([row[k] for row in mine] for k in ("theta", "median", "low", "high"))
-        lines.append(Line(x, y, NAMES[name], low, high, color=COLORS[name]))
-    found["cosine-by-angle"] = Figure(
+        lines.append(_line(x, y, NAMES[name], low, high, color=COLORS[name]))
+    found["cosine-by-angle"] = _figure(
         "Coarse gradient and gradient: how well aligned?", "theta, angle between w and w* [radians]",
         "cosine of the two, in w", lines,
         caption="By formula, over random v, v* and |w|; median in a bin of theta, band from 5 % to 95 %.",
     )  # fmt: skip
     middle = sorted(overall, key=lambda row: -row["median"])
-    found["cosine-by-surrogate"] = Figure(
+    found["cosine-by-surrogate"] = _figure(
         "Every slope of the catalogue", "", "cosine with the gradient in w",
-        [Bars([row["surrogate"] for row in middle], [row["median"] for row in middle],
+        [_bars([row["surrogate"] for row in middle], [row["median"] for row in middle],
               low=[row["low"] for row in middle], high=[row["high"] for row in middle], color=0)],
-        caption="Median over random (v, w), lines from 5 % to 95 %. None reaches below 0.",
+        caption="Median over random (v, w), lines from 5 % to 95 %. "
+        f"{sum(row['uphill'] for row in overall)} of {sum(row['tried'] for row in overall):,} point uphill.",
     )  # fmt: skip
     coarse = [row for row in rows["agreement"] if row["what"] == "coarse" and row["size"] > 0]
+    number, coarse = (
+        len(coarse),
+        [row for row in coarse if 2 * row["error"] < _LOOSE * math.sqrt(row["size"])],
+    )
     pale = [row for row in coarse if row["surrogate"] not in PAPERS]
-    items = [_against(pale, "the other slopes", 3)]
+    items: list[Any] = [_against(pale, "the other slopes", 3)]
     items += [_against([r for r in coarse if r["surrogate"] == n], NAMES[n], COLORS[n]) for n in PAPERS]
     sizes = [math.sqrt(row["size"]) for row in coarse]
-    items.append(Line([min(sizes), max(sizes)], [1, 1], "prediction", dashed=True, color=_INK))
-    found["formula-and-sample"] = Figure(
+    items.append(_line([min(sizes), max(sizes)], [1, 1], "prediction", dashed=True, color=_INK))
+    found["formula-and-sample"] = _figure(
         "Samples beside formulas: coarse gradients", "|Eg| by formula", "sampled part along it, as a factor",
         items, log_x=True,
-        caption="Each point is a random problem and surrogate. Error bars: two standard errors.",
+        caption="Each point is a random problem and a surrogate; bars: two standard errors of a component. "
+        f"{number - len(coarse)} of {number} points, whose error is above {_LOOSE:g}, are left out.",
     )  # fmt: skip
     push = [row for row in rows.get("critical", ()) if row["what"] == "push"]
     if push:
@@ -52,8 +76,8 @@ def fields(rows: Rows) -> dict[str, Figure]:
         items = [_pushes(scatter, "the other slopes", 3)]
         items += [_pushes([r for r in push if r["surrogate"] == n], NAMES[n], COLORS[n]) for n in PAPERS]
         top = max(row["formula"] for row in push)
-        items.append(Line([0, top], [0, top], "prediction", dashed=True, color=_INK))
-        found["push"] = Figure(
+        items.append(_line([0, top], [0, top], "prediction", dashed=True, color=_INK))
+        found["push"] = _figure(
             "At the spurious minimizer: does the coarse gradient vanish?", "|Eg| by formula", "|Eg| sampled",
             items, caption="One point per teacher and surrogate. ReLU and clipped ReLU stand at 0.",
         )  # fmt: skip
@@ -64,13 +88,13 @@ def _against(rows: Sequence[Row], label: str, color: int) -> Points:
     factor = [row["dot"] / row["size"] for row in rows]
     error = [2 * row["error"] / math.sqrt(row["size"]) / math.sqrt(row["comparisons"]) for row in rows]
     low, high = ([f + s * e for f, e in zip(factor, error, strict=True)] for s in (-1, 1))
-    return Points([math.sqrt(row["size"]) for row in rows], factor, label, low, high, color=color)
+    return _dots([math.sqrt(row["size"]) for row in rows], factor, label, low, high, color=color)
 
 
 def _pushes(rows: Sequence[Row], label: str, color: int) -> Points:
     y, error = [row["sample"] for row in rows], [2 * row["error"] for row in rows]
     low, high = ([a + s * e for a, e in zip(y, error, strict=True)] for s in (-1, 1))
-    return Points([row["formula"] for row in rows], y, label, low, high, color=color)
+    return _dots([row["formula"] for row in rows], y, label, low, high, color=color)
 
 
 def lines(rows: Sequence[Row]) -> dict[str, Figure]:
@@ -83,14 +107,14 @@ def lines(rows: Sequence[Row]) -> dict[str, Figure]:
         for color, n in zip((1, 2, 3, 0, 5), sizes, strict=False):
             curve = [row for row in mine if row["samples"] == n]
             x, y = [r["step"] for r in curve], [r["empirical"] for r in curve]
-            items.append(Line(x, y, f"N = {n}", color=color))
+            items.append(_line(x, y, f"N = {n}", color=color))
         if sizes:
             curve = [row for row in mine if row["samples"] == sizes[-1]]
             x, y = [r["step"] for r in curve], [r["population"] for r in curve]
-            items.append(Line(x, y, f"population, the line of N = {sizes[-1]}", dashed=True, color=_INK))
-        found[f"line-{name.replace('_', '-')}"] = Figure(
+            items.append(_line(x, y, f"population, the line of N = {sizes[-1]}", dashed=True, color=_INK))
+        found[f"line-{name.replace('_', '-')}"] = _figure(
             f"{NAMES[name]}: loss along the negative coarse gradient", "step length, |w| = 1", "loss", items,
-            caption="One start; each N has its own samples, and so its own direction.",
+            caption="One start; each N has its own coarse gradient, and so its own line.",
         )  # fmt: skip
     items = []
     for name in PAPERS:
@@ -102,9 +126,9 @@ def lines(rows: Sequence[Row]) -> dict[str, Figure]:
             y = [v[len(v) // 2] if v else math.nan for v in by]
             x = [n for n, middle in zip(sizes, y, strict=True) if middle > 0]  # the axis is logarithmic
             y = [middle for middle in y if middle > 0]
-            items.append(Line(x, y, f"{NAMES[name]}, {label}", dashed=dashed, color=COLORS[name]))
-    found["line-roughness"] = Figure(
-        "Smoother with more samples", "samples N", "share of the population's loss at the start, or of its fall",
+            items.append(_line(x, y, f"{NAMES[name]}, {label}", dashed=dashed, color=COLORS[name]))
+    found["line-roughness"] = _figure(
+        "Smoother with more samples", "samples N", "share of the loss at the start, or of its fall",
         items, log_x=True, log_y=True,
         caption="Medians over lines. Distance: root mean square of how far both losses drift apart. "
         "Roughness: all rises between neighbouring steps, up to the population's best, in units of its fall.",
@@ -120,18 +144,19 @@ def landscape(rows: Sequence[Row]) -> dict[str, Figure]:
         where = "with a spurious minimizer" if side == "exists" else "without a spurious minimizer"
         base, points = _level_line(mine), _critical_points(mine)
         arrows = [_arrows(mine, "true", "gradient", _INK)]
-        arrows += [_arrows(mine, n, f"coarse, {NAMES[n]}", COLORS[n]) for n in ("relu", "identity")]
+        arrows += [_arrows(mine, "relu", "coarse gradient, ReLU", COLORS["identity"])]
         axes = ("theta [radians]", "kappa, position of v")
-        found[f"field-{side}"] = Figure(
+        found[f"field-{side}"] = _figure(
             f"Descent directions, {where}", *axes, [base, *arrows, *points],
             caption="Directions of a step against each, at |w| = 1, all drawn with one length.",
         )  # fmt: skip
         paths = [_paths(mine, name) for name in PAPERS]
         begins = [r for r in mine if r["what"] == "path" and r["step"] == 0 and r["surrogate"] == "relu"]
-        start = Points([r["theta"] for r in begins], [r["kappa"] for r in begins], "start", color=3)
-        found[f"paths-{side}"] = Figure(
+        start = _dots([r["theta"] for r in begins], [r["kappa"] for r in begins], "start", color=3)
+        found[f"paths-{side}"] = _figure(
             f"Descents of the three estimators, {where}", *axes, [base, *paths, start, *points],
-            caption="From |w| = 1; v is drawn where it falls on the slice. Where theta jumps, w passed near 0.",
+            caption="From |w| = 1; v is drawn where it falls on the slice. A line ends where w passed "
+            "near 0 and theta jumped.",
         )  # fmt: skip
     return found
 
@@ -149,7 +174,7 @@ def _level_line(rows: Sequence[Row]) -> Line:
             back = [(r["theta"], r["high"]) for r in reversed(run)]
             ring = [*there, *back, *([there[0]] if run[0]["theta"] > 0 else [])]
             places += [*_visible(ring), _GAP]
-    return _line(places, "equal loss", _PALE)
+    return _stroke(places, "equal loss", _PALE)
 
 
 def _visible(places: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -175,18 +200,18 @@ def _arrows(rows: Sequence[Row], name: str, label: str, color: int) -> Line:
             length = math.hypot(row["d_theta"] / math.pi, row["d_kappa"] / 3)
             if length > 1e-9:
                 x, y = row["theta"], row["kappa"]
-                dx, dy = 0.075 * row["d_theta"] / length / math.pi, 0.075 * row["d_kappa"] / length / 3
+                dx, dy = 0.06 * row["d_theta"] / length / math.pi, 0.06 * row["d_kappa"] / length / 3
                 end = x + math.pi * dx, y + 3 * dy
                 places += [(x, y), end, *_head((x, y), (dx, dy)), _GAP]
-    return _line(places, label, color)
+    return _stroke(places, label, color)
 
 
 def _head(tail: tuple[float, float], d: tuple[float, float]) -> list[tuple[float, float]]:
     """The rest of an arrow's stroke, from its tip: one barb, back to the tip, the other."""
     ends = []
     for turn in (0.45, -0.45):
-        bx = -0.35 * (d[0] * math.cos(turn) - d[1] * math.sin(turn))
-        by = -0.35 * (d[0] * math.sin(turn) + d[1] * math.cos(turn))
+        bx = -0.3 * (d[0] * math.cos(turn) - d[1] * math.sin(turn))
+        by = -0.3 * (d[0] * math.sin(turn) + d[1] * math.cos(turn))
         ends.append((tail[0] + math.pi * (d[0] + bx), tail[1] + 3 * (d[1] + by)))
     tip = tail[0] + math.pi * d[0], tail[1] + 3 * d[1]
     return [ends[0], tip, ends[1]]
@@ -196,20 +221,24 @@ def _paths(rows: Sequence[Row], name: str) -> Line:
     places: list[tuple[float, float]] = []
     for start in sorted({row["start"] for row in rows if row["what"] == "path"}):
         mine = [r for r in rows if r["what"] == "path" and r["surrogate"] == name and r["start"] == start]
-        places += [*_visible((r["theta"], r["kappa"]) for r in mine), _GAP]
-    return _line(places, NAMES[name], COLORS[name])
+        for before, here in zip([None, *mine], mine, strict=False):
+            jump = before is not None and abs(here["theta"] - before["theta"]) > 1
+            places += [_GAP] if jump else []
+            places += _visible([(here["theta"], here["kappa"])])
+        places.append(_GAP)
+    return _stroke(places, NAMES[name], COLORS[name])
 
 
 def _critical_points(rows: Sequence[Row]) -> list[Points]:
     colors = {"global minimizer": 0, "spurious minimizer": 1, "saddle": 4}
     return [
-        Points([row["theta"]], [row["kappa"]], row["is"], color=colors[row["is"]])
+        _dots([row["theta"]], [row["kappa"]], row["is"], color=colors[row["is"]])
         for row in rows if row["what"] == "critical"
     ]  # fmt: skip
 
 
-def _line(places: Sequence[tuple[float, float]], label: str, color: int) -> Line:
-    return Line([x for x, _ in places], [y for _, y in places], label, color=color)
+def _stroke(places: Sequence[tuple[float, float]], label: str, color: int) -> Line:
+    return _line([x for x, _ in places], [y for _, y in places], label, color=color)
 
 
 def ends(rows: Sequence[Row]) -> dict[str, Figure]:
@@ -220,11 +249,11 @@ def ends(rows: Sequence[Row]) -> dict[str, Figure]:
         mine = [row for row in rows if row["exists"] is exists]
         starts = {name: sum(r["starts"] for r in mine if r["surrogate"] == name) for name in names}
         items = [
-            Bars([NAMES.get(n, n) for n in names],
+            _bars([NAMES.get(n, n) for n in names],
                  [sum(r[kind] for r in mine if r["surrogate"] == n) / max(starts[n], 1) for n in names], kind)
             for kind in KINDS if kind != "undefined" or any(r[kind] for r in mine)
         ]  # fmt: skip
-        found[f"ends-{'exist' if exists else 'fail'}"] = Figure(
+        found[f"ends-{'exist' if exists else 'fail'}"] = _figure(
             f"Where Algorithm 1 ends, {where}", "", "share of random starts", items,
             caption=f"{max(starts.values()):,} starts per surrogate, each with its own teacher.",
         )  # fmt: skip
@@ -241,13 +270,13 @@ def near(rows: Sequence[Row]) -> dict[str, Figure]:
             for name in ("identity", "clipped_relu", "relu"):
                 path = [row for row in mine if row["surrogate"] == name]
                 x, y = [row["step"] for row in path], [row[key] for row in path]
-                items.append(Line(x, y, NAMES[name], color=COLORS[name]))
+                items.append(_line(x, y, NAMES[name], color=COLORS[name]))
             if key == "loss":
-                items.append(Marks([mine[0]["bottom"]], "the spurious minimizer's loss", axis="y"))
-            found[f"near-{teacher + 1}-{key}"] = Figure(
+                items.append(Marks((mine[0]["bottom"],), "the spurious minimizer's loss", axis="y"))
+            found[f"near-{teacher + 1}-{key}"] = _figure(
                 f"From beside the spurious minimizer, teacher {teacher + 1}", "step", label, items,
-                caption="ReLU and clipped ReLU lie upon each other." if key == "loss" else
-                "The identity drives |w| to 0; the two others leave it.",
+                caption="Largest loss in each stretch of steps; ReLU and clipped ReLU lie upon each other."
+                if key == "loss" else "Smallest |w| in each stretch of steps.",
             )  # fmt: skip
     return found
 
@@ -266,10 +295,11 @@ def instability(rows: Rows) -> dict[str, Figure]:
             mean = [sum(v) / len(v) for v in by.values()]
             low, high = ([f(v) for v in by.values()] for f in (min, max))
             label = f"from the {NAMES[name]} solution"
-            items.append(Line(list(by), mean, label, low, high, color=COLORS[name]))
+            items.append(_line(list(by), mean, label, low, high, color=COLORS[name]))
         if mine:
-            found[f"instability-{network}"] = Figure(
+            found[f"instability-{network}"] = _figure(
                 f"{network}, 4 bits: the identity takes over", "epoch at the tiny rate",
-                "training loss [nats]", items, caption="Mean over seeds; band: lowest to highest. Epoch 0: before.",
+                "training loss [nats]", items,
+                caption="Mean over seeds; band: lowest to highest. Epoch 0: before.",
             )  # fmt: skip
     return found

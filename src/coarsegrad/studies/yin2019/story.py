@@ -26,7 +26,7 @@ def _about() -> Chapter:
         "ReLU). What comes of it is the *coarse gradient*. It is the gradient of nothing; the paper asks "
         "when a step against its expectation lowers the population's loss, and where such steps "
         "end.\n\nHere every formula stands beside samples that know no formula; the formulas then answer "
-        "what sampling cannot: 10,000 descents for each surrogate, every end point classified.",
+        "what sampling cannot: thousands of descents for each surrogate, every end point classified.",
     )
 
 
@@ -46,12 +46,13 @@ def _fields(rows: Rows) -> Chapter:
                 "surrogate": row["surrogate"], "slope": SURROGATES[row["surrogate"]].formula,
                 "cosine, median": row["median"], "5 %": row["low"], "95 %": row["high"],
                 "uphill": row["uphill"], "of": row["tried"],
-                "at the spurious minimizer, |Eg|/|v*|²": push.get(row["surrogate"]),
+                "push": push.get(row["surrogate"]),
             }
             for row in overall
         ),
         caption="Cosine of the coarse gradient with the gradient in w over random (v, w), by formula; "
-        "scheduled surrogates halfway through training. Last column: median over teachers.",
+        "scheduled surrogates halfway through training. Push: |Eg|/|v*|² at the spurious minimizer, median "
+        "over teachers.",
     )  # fmt: skip
     points = len({row["number"] for row in rows["agreement"]})
     text = (
@@ -116,8 +117,8 @@ def _landscape(rows: Rows) -> Chapter:
         "The loss depends on w through its angle theta with w* alone. All critical points of a teacher lie "
         "on one slice, v = (I + 11^T)^{-1}(kappa I + 11^T) v*: the global minimizer at theta = 0, kappa = "
         "1; the spurious one at theta = pi, kappa = -1; saddles between. They exist where (1^T v*)² < "
-        "(m+1)/2 |v*|². Above: a teacher on that side; below: one on the other, where every valley leads "
-        "down to theta = 0."
+        "(m+1)/2 |v*|². First a teacher on that side, then one on the other, where every way down leads to "
+        "theta = 0."
     )
     return Chapter(title, text, figures=pictures.landscape(rows["slice"]))
 
@@ -135,27 +136,50 @@ def _descents(rows: Rows) -> Chapter:
         f"is a step whose two ends have |w| at least {first['window']:g}, at any angle: the theorem's "
         "condition |w| >= c_w."
     )
-    after = (
-        "The loss rises only near w = 0, where a step of fixed size turns w by any angle and the theorem "
-        "does not speak. That holds for the identity too: inside the window its loss was never seen to "
-        "rise. What it lacks is the other half of the theorem. At the spurious minimizer its coarse "
-        "gradient does not vanish but points along w, and drives |w| to 0, out of the window; there w "
-        "turns over, the loss jumps, and the run comes back and does so again. So the paper's finding, "
-        "that the identity neither descends nor converges there, is seen; but it comes from |w| being "
-        "driven out of the theorem's condition, not from steps uphill within it."
+    by = {row["surrogate"]: row for row in found}
+    return Chapter(
+        title, text, (TableView.of(found),), pictures.ends(rows["ends"]), after=_reading(by, rows["ends"])
     )
-    return Chapter(title, text, (TableView.of(found),), pictures.ends(rows["ends"]), after=after)
+
+
+def _reading(by: dict[str, Row], rows: Sequence[Row]) -> str:
+    """What the numbers say of the identity, and of the two-sided window beside it."""
+    identity, relu = by["identity"], by["relu"]
+    exist = sum(row["starts"] for row in rows if row["surrogate"] == "identity" and row["exists"])
+    text = (
+        f"Inside the window the loss rose in {relu['rises inside']} of {relu['steps inside']:,} steps for "
+        f"the ReLU, and in {identity['rises inside']} of {identity['steps inside']:,} for the identity; "
+        f"outside, where a step of fixed size turns w by any angle, in {relu['rises outside']:,} and "
+        f"{identity['rises outside']:,}. So the identity does not fail by steps uphill: its correlation "
+        "with the gradient is not negative either. What it lacks is rest. At the spurious minimizer its "
+        "coarse gradient does not vanish but lies along w, and drives |w| to 0, out of the theorem's "
+        "condition; there w turns over, the loss jumps, and many a run comes back and does so again. "
+        f"{identity['not critical']:,} of the {exist:,} runs whose teacher has a spurious minimizer ended "
+        "nowhere. That is the paper's finding, neither descent nor convergence, with its cause."
+    )
+    if "hardtanh" in by:
+        text += (
+            f"\n\nThe hard tanh, `1{{|x| < 1}}`, is not in the paper. Its slope is bounded like the clipped "
+            f"ReLU's but does not vanish below 0: {by['hardtanh']['not critical']:,} of its runs ended "
+            f"nowhere, of the clipped ReLU's {by['clipped_relu']['not critical']:,}. A slope of 0 below 0 "
+            "makes the coarse gradient vanish at the spurious minimizer."
+        )
+    return text
 
 
 def end_table(rows: Sequence[Row]) -> list[Row]:
     """Per surrogate: where runs ended, and where the loss rose."""
-    columns = ("starts", "global minimizer", "spurious minimizer", "saddle", "not critical", "undefined",
-               "steps_inside", "rises_inside", "rises_outside")  # fmt: skip
+    columns = {"starts": "starts", "global minimizer": "global", "spurious minimizer": "spurious",
+               "saddle": "saddle", "not critical": "not critical", "undefined": "undefined",
+               "steps_inside": "steps inside", "rises_inside": "rises inside",
+               "rises_outside": "rises outside"}  # fmt: skip
     names = dict.fromkeys(row["surrogate"] for row in rows)
     found = []
     for name in names:
         mine = [row for row in rows if row["surrogate"] == name]
-        sums = {column.replace("_", " "): sum(row[column] for row in mine) for column in columns}
+        sums = {short: sum(row[column] for row in mine) for column, short in columns.items()}
+        if not sums["undefined"]:  # nothing diverged
+            del sums["undefined"]
         found.append({"surrogate": name, **sums, "largest rise": max(row["largest_rise"] for row in mine)})
     return found
 
@@ -168,15 +192,16 @@ def _near(rows: Rows) -> Chapter:
     table = TableView.of(
         {
             "surrogate": row["surrogate"], "teacher": row["teacher"] + 1, "|Eg| there": row["push"],
-            "starts": row["starts"], "climbed by 1 %": row["climbed"], "stayed": row["spurious minimizer"],
-            "global minimizer": row["global minimizer"], "not critical": row["not critical"],
-            "largest climb, share of the loss": row["largest_climb"],
+            "starts": row["starts"], "climbed": row["climbed"], "largest climb": row["largest_climb"],
+            "stayed": row["spurious minimizer"], "global": row["global minimizer"],
+            "not critical": row["not critical"],
         }
         for row in mine
     )  # fmt: skip
     text = (
         "Starts 0.01 from the spurious minimizer in v and in w, |w| about 1. ReLU and clipped ReLU settle "
-        "in it; the identity leaves, and its loss first rises."
+        "in it; the identity leaves, and its loss first rises. *Climbed*: by more than 1 % of the loss at "
+        "the start."
     )
     return Chapter(title, text, (table,), pictures.near(rows["near"]))
 

@@ -68,7 +68,7 @@ def table_one(settings: Settings, place: Path) -> Iterator[Row]:
     place.mkdir(parents=True, exist_ok=True)
     for _ in compare(comparison, place):
         pass
-    bits_of = {text: bits for bits, text in BITS.items()} | {"float": 32}
+    bits_of: dict[Any, int] = {text: bits for bits, text in BITS.items()} | {"float": 32}
     table = table_of(place)
     last = [row for row in table.rows(kind="run") if row["epoch"] == comparison.base.epochs]
     for row in (*last, *table.rows(kind="failed")):
@@ -76,7 +76,7 @@ def table_one(settings: Settings, place: Path) -> Iterator[Row]:
         scores = {k: row.get(k) for k in ("train_loss", "test_loss", "test_accuracy")}
         yield {"what": "final", **about, **scores, "failed": row.get("reason")}
     for row in last:
-        origin = row["activation_surrogate"]
+        origin = str(row["activation_surrogate"])
         if bits_of[row["bits"]] == 4 and origin in ("relu", "clipped_relu"):
             yield from _with_identity(settings, place, row, origin)
 

@@ -1,0 +1,117 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import coarsegrad
+from coarsegrad.studies import find
+from coarsegrad.studies.study import Task, cost, results, run, table_of, verdicts
+from studies import toy
+from studies.toy import STUDY, log_of
+
+PATHS = os.pathsep.join([str(Path(coarsegrad.__file__).parents[1]), str(Path(__file__).parents[1])])
+
+
+def test_a_run_tells_of_every_task_and_keeps_its_rows(tmp_path):
+    told = list(run(STUDY, "quick", tmp_path))
+    assert [row["done"] for row in told] == [1, 2, 3, 4] and {row["total"] for row in told} == {4}
+    assert all(row["seconds"] >= 0 and not row.get("known") for row in told)
+    rows = results(STUDY, "quick", tmp_path)["draw"]
+    assert rows[:2] == [{"number": 0, "value": 0.0}, {"number": 0, "value": 0.5}]
+    assert len(rows) == 8
+
+
+def test_a_finished_task_is_never_repeated_not_even_by_another_preset(tmp_path):
+    list(run(STUDY, "smoke", tmp_path))
+    told = list(run(STUDY, "quick", tmp_path))
+    assert [row.get("known", False) for row in told] == [True, True, False, False]
+    assert log_of(tmp_path) == [0, 1, 2, 3]
+    assert len(results(STUDY, "smoke", tmp_path)["draw"]) == 4  # and a preset sees its own tasks alone
+
+
+def test_a_killed_study_goes_on_without_repeating_what_is_finished(tmp_path):
+    (tmp_path / "hang").touch()
+    code = (
+        f"from studies.toy import STUDY\nfrom coarsegrad.studies.study import run\n"
+        f"list(run(STUDY, 'quick', {str(tmp_path)!r}))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": PATHS})
+    until = time.monotonic() + 60
+    while not ((tmp_path / "log.txt").exists() and log_of(tmp_path)[-1] == 2):
+        assert process.poll() is None and time.monotonic() < until
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert len(table_of(tmp_path).tasks()) == 2
+    (tmp_path / "hang").unlink()
+    list(run(STUDY, "quick", tmp_path))
+    assert log_of(tmp_path) == [0, 1, 2, 2, 3]
+    assert [row["value"] for row in results(STUDY, "quick", tmp_path)["draw"]][::2] == [0, 1, 2, 3]
+
+
+def test_several_jobs_give_the_same_rows(tmp_path):
+    pytest.importorskip("coarsegrad.train.pool")
+    list(run(STUDY, "quick", tmp_path / "one"))
+    list(run(STUDY, "quick", tmp_path / "two", jobs=2))
+    assert results(STUDY, "quick", tmp_path / "one") == results(STUDY, "quick", tmp_path / "two")
+
+
+def test_what_a_task_raises_comes_through_and_what_was_finished_stands(tmp_path):
+    def tasks(preset, options):
+        return [*toy.tasks(preset, options), Task("draw", broken, {})]
+
+    def broken(settings, place):
+        yield {"value": 1.0}
+        raise ArithmeticError("not finite")
+
+    with pytest.raises(ArithmeticError, match="not finite"):
+        list(run(replace(STUDY, tasks=tasks), "smoke", tmp_path))
+    assert len(table_of(tmp_path).tasks()) == 2  # of the broken one nothing
+
+
+def test_a_task_is_named_by_its_work():
+    task = Task("draw", toy.draw, {"number": 1})
+    same = [
+        replace(task, where={"data_folder": "x"}),
+        replace(task, says="one"),
+        Task("draw", toy.draw, {"number": 1.0}),
+    ]
+    other = [replace(task, **change) for change in ({"kind": "b"}, {"measure": toy.mean}, {"version": 2},
+                                                    {"settings": {"number": 2}})]  # fmt: skip
+    assert {t.id for t in same} == {task.id}
+    assert len({t.id for t in (task, *other)}) == 5
+    assert task.id == "a029bf81a4414a01"  # a change of the scheme would orphan every table
+
+
+def test_the_cost_is_that_of_the_time_when_a_task_was_run(tmp_path):
+    list(run(STUDY, "smoke", tmp_path))
+    first = cost(STUDY, "smoke", tmp_path)
+    list(run(STUDY, "smoke", tmp_path))
+    assert cost(STUDY, "smoke", tmp_path) == first
+    assert first["draw"]["tasks"] == 2 and first["draw"]["cores"] >= 1
+
+
+def test_every_claim_is_judged(tmp_path):
+    list(run(STUDY, "quick", tmp_path))
+    found = verdicts(STUDY, results(STUDY, "quick", tmp_path), "quick")
+    assert [v.verdict for v in found] == ["confirmed", "not run", "confirmed"]
+
+
+@pytest.mark.parametrize("jobs", [0, 1.5, True])
+def test_jobs_are_whole(tmp_path, jobs):
+    with pytest.raises(ValueError, match="jobs"):
+        list(run(STUDY, "smoke", tmp_path, jobs=jobs))
+
+
+def test_an_unknown_preset_study_or_a_task_planned_twice_is_refused():
+    with pytest.raises(ValueError, match="it has: smoke, quick, paper"):
+        STUDY.planned("slow")
+    with pytest.raises(ValueError, match="did you mean 'yin2019'"):
+        find("yin2018")
+    with pytest.raises(ValueError, match="planned twice"):
+        replace(STUDY, tasks=lambda preset, options: 2 * toy.tasks(preset, options)).planned("smoke")
