@@ -172,10 +172,19 @@ def test_the_scale_and_the_flag_move_with_the_module():
     )
 
 
-@pytest.mark.parametrize(("low", "warns"), [(-1.0, 1), (0.0, 0)])
-def test_a_one_sided_surrogate_on_an_input_with_two_sides_is_warned_of(low, warns):
-    q = FakeQuantize(LSQ(bits=2), ClippedReLU())
+@pytest.mark.parametrize(
+    ("surrogate", "low", "needed", "warns"),
+    [
+        (ClippedReLU(), -1.0, True, 1),
+        (SURROGATES["log_tailed_relu"](), -1.0, True, 1),
+        (ClippedReLU(), 0.0, True, 0),
+        (ClippedReLU(), -1.0, False, 0),
+        (HardTanh(), -1.0, True, 0),
+    ],
+)
+def test_a_one_sided_surrogate_on_an_input_with_two_sides_is_warned_of(surrogate, low, needed, warns):
+    q = FakeQuantize(LSQ(bits=2), surrogate)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        q(torch.linspace(low, 1, 100))
+        q(torch.linspace(low, 1, 100).requires_grad_(needed))
     assert ["stops the gradient of negative values" in str(w.message) for w in caught] == [True] * warns

@@ -88,3 +88,13 @@ def test_a_per_channel_scale_moves_to_the_layers_own_axis_and_others_stay():
 def test_the_surrogates_of_a_recipe_may_differ():
     recipe = Recipe("w1a2", activation_surrogate=ClippedReLU())
     assert recipe.weight_surrogate != recipe.activation_surrogate
+
+
+def test_a_surrogate_may_be_given_by_its_written_form():
+    from coarsegrad.core.surrogates import ClippedReLU
+
+    assert Recipe("w1a1", activation_surrogate="clipped_relu(top=2)").activation_surrogate == ClippedReLU(2)
+    with pytest.raises(ValueError, match="did you mean 'relu'"):
+        Recipe("w1a1", activation_surrogate="rellu")
+    with pytest.raises(TypeError, match="takes a surrogate or its written form"):
+        Recipe("w1a1", weight_surrogate=3)

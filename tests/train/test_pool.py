@@ -1,6 +1,7 @@
 """Processes of the pool: their rows, their end."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -41,6 +42,53 @@ def test_rows_of_a_piece_come_in_order_and_then_its_end():
 def test_what_the_work_raises_is_raised_here():
     with pytest.raises(ZeroDivisionError, match="five"):
         list(side_by_side(count, [1, 5], 2))
+
+
+class Odd(Exception):
+    def __init__(self, a, b):
+        super().__init__(f"{a} and {b}")
+
+
+def fails(piece):
+    yield {"piece": piece}
+    if piece == "odd":
+        raise Odd(1, 2)
+    if piece == "exit":
+        sys.exit(3)
+
+
+@pytest.mark.parametrize(("piece", "says"), [("odd", "Odd: 1 and 2"), ("exit", "SystemExit: 3")])
+def test_what_cannot_be_sent_is_said_in_words(piece, says):
+    with pytest.raises(RuntimeError, match=says) as caught:
+        list(side_by_side(fails, [piece, "fine"], 2))
+    assert "in a process of its own" in caught.value.__notes__[0] and "fails" in caught.value.__notes__[0]
+
+
+@pytest.mark.parametrize(("work", "pieces"), [(lambda piece: [], [1, 2]), (count, [lambda: 0, 1])])
+def test_what_cannot_be_pickled_is_raised_and_nothing_hangs(work, pieces):
+    with pytest.raises((AttributeError, pickle.PicklingError), match="lambda"):
+        list(side_by_side(work, pieces, 2))
+
+
+def killed_early(piece):
+    os.kill(os.getpid(), signal.SIGKILL)
+    yield {}
+
+
+def test_a_process_that_dies_before_its_first_row_is_said():
+    with pytest.raises(ChildProcessError, match="was killed; if memory was short"):
+        list(side_by_side(killed_early, [0, 1], 2))
+
+
+def test_a_process_that_dies_between_pieces_is_said():
+    going = side_by_side(count, [1, 1, 1, 1, 1], 2)
+    process = next(row["process"] for _, row, _ in going if row)
+    for _, row, _ in going:
+        if row is None:
+            os.kill(process, signal.SIGKILL)
+            break
+    with pytest.raises(ChildProcessError, match="was killed"):
+        list(going)
 
 
 def test_processes_end_when_the_caller_stops_asking():

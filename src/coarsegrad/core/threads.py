@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import torch
 from numba import cfunc, njit, types
 from torch import _C
 
@@ -118,7 +119,10 @@ def possible() -> tuple[Any, dict[Any, Any]] | None:
 
 
 def run(kernel: Any, tasks: list[tuple[int, ...]], grid: tuple[float, ...] = ()) -> None:
-    """The kernel on each task (its addresses and counts), one thread each."""
+    """The kernel on each task (its addresses and counts), one thread each.
+
+    The team is always torch's own: a smaller one would end threads that the next operation makes anew.
+    """
     if len(tasks) == 1:
         kernel(*tasks[0], *grid)
         return
@@ -126,4 +130,4 @@ def run(kernel: Any, tasks: list[tuple[int, ...]], grid: tuple[float, ...] = ())
     reals = (*grid, *(0.0,) * (5 - len(grid)))
     packed = [_TASK.pack(*task, *(0,) * (7 - len(task)), *reals) for task in tasks]
     data = ctypes.create_string_buffer(b"".join((struct.pack("Q", len(tasks)), *packed)))
-    start(parts[kernel].address, ctypes.addressof(data), len(tasks), 0)
+    start(parts[kernel].address, ctypes.addressof(data), torch.get_num_threads(), 0)

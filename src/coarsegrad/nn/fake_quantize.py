@@ -160,13 +160,6 @@ class FakeQuantize(nn.Module):
             for name, value in self.quantizer.fit(x).items():
                 getattr(self, "raw_" + name).copy_(value)
         self._set_ready()
-        passes = getattr(self._over, "passes", None)
-        if passes and passes[0] >= 0 > self.quantizer.levels[0] and bool(x.min() < 0):
-            warnings.warn(
-                f"{self.place or 'a quantizer'}: its surrogate stops the gradient of negative values, and "
-                "its input has them. Take a two-sided one such as hardtanh there",
-                stacklevel=2,
-            )
 
     def _start(self, x):
         if torch.compiler.is_compiling():
@@ -179,6 +172,14 @@ class FakeQuantize(nn.Module):
                 "or one training batch before evaluating"
             )
         self.start_from(x)
+        if x.requires_grad and self._over is not None and self.quantizer.levels[0] < 0:
+            below = x.detach()[x.detach() < 0][:1] * 0 - 0.5
+            if below.numel() and not self._over.pullback(torch.ones_like(below), below).any():
+                warnings.warn(
+                    "a surrogate that is 0 below zero stops the gradient of negative values, and an input "
+                    'has them: take a two-sided one such as hardtanh, or quantize at activations="relus"',
+                    stacklevel=2,
+                )
 
     def _watch(self, x):
         seen, flat = self._seen, x.detach().flatten()

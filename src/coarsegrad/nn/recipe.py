@@ -133,6 +133,15 @@ class Recipe:
         for bits in (self.bits, self.first, self.last, self.embeddings):
             if bits is not None:
                 Bits.read(bits)
+        for name in ("weight_surrogate", "activation_surrogate"):
+            surrogate = getattr(self, name)
+            if isinstance(surrogate, str):
+                object.__setattr__(self, name, spec.read(surrogate, SURROGATES))
+            elif surrogate is not None and not hasattr(surrogate, "slope"):
+                raise TypeError(
+                    f"Recipe({name}=...) takes a surrogate or its written form, such as 'clipped_relu'; "
+                    f"got {surrogate!r}"
+                )
         for rule in self.rules:
             if not isinstance(rule, Rule):
                 raise ValueError(

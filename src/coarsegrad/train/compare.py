@@ -76,7 +76,7 @@ def compare(comparison: Comparison, folder: str | Path, jobs: int = 1) -> Iterat
     "__main__"``, as Python's processes ask for.
 
     Raises ``ValueError`` where the folder holds another comparison or a run (more seeds, bits or surrogates
-    of the same one are welcome), ``ChildProcessError`` where one was killed, for want of memory perhaps.
+    of the same one are welcome), ``ChildProcessError`` where a process died, for want of memory perhaps.
     """
     if not isinstance(jobs, int) or isinstance(jobs, bool) or jobs < 1:
         raise ValueError(f"compare(jobs=...) is a whole number, 1 or more, got {jobs!r}")
@@ -197,6 +197,8 @@ class _Work:
     def trained(self, tasks: list[Task]) -> Iterator[tuple[int, Row | None, float]]:
         """Rows as `side_by_side` tells them, also where there is one job."""
         if min(self.jobs, len(tasks)) > 1:
+            base = self.comparison.base
+            sources.load(base.data, folder=base.data_folder)  # downloaded once, not by every process
             yield from side_by_side(partial(_rows, self.folder), tasks, self.jobs)
             return
         for index, task in enumerate(tasks):

@@ -67,13 +67,14 @@ def joined(device: str = "cpu") -> Iterator[Ranks]:
     gloo on CPU, nccl on CUDA, where each process takes the GPU of its local rank. A group that exists already
     is used and left standing. Raises ``ValueError`` where this torch has no such device.
     """
-    place = _device(device)
     started = dist.is_available() and dist.is_initialized()
     if not started and int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield Ranks(device=place)
+        yield Ranks(device=_device(device))
         return
-    if place.type == "cuda" and place.index is None:
-        place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    if device == "cuda":
+        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    place = _device(device)
+    if place.type == "cuda":
         torch.cuda.set_device(place)
     if not started:
         dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
@@ -88,7 +89,7 @@ def _device(name: str) -> torch.device:
     try:
         place = torch.device(name)
         torch.empty(0, device=place)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, ImportError) as error:
         said = str(error).splitlines()[0]
         raise ValueError(f"device {name!r} cannot be used here: {said} (torch {torch.__version__})") from None
     return place

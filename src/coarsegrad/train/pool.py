@@ -1,12 +1,16 @@
 """Several pieces of work at a time, each in a process of its own, their rows told as they come."""
 
+import contextlib
 import multiprocessing
 import os
+import pickle
 import queue
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, cast
 
@@ -23,47 +27,112 @@ def side_by_side(
     Yields ``(index of the piece, row, 0)`` for every row, those of one piece in order, and ``(index, None,
     seconds)`` when a piece is finished. Each process has its share of torch's threads. The processes end when
     this generator does, whatever ends it, a ``kill -9`` of this process too. ``work`` and ``pieces`` are
-    pickled; what ``work`` raises is raised here. Raises ``ChildProcessError`` where a process was killed.
+    pickled; what ``work`` raises is raised here. Raises ``ChildProcessError`` where a process died.
     """
     context = multiprocessing.get_context("spawn")
     jobs = min(jobs, len(pieces))
     threads = max(1, torch.get_num_threads() // max(jobs, 1))
-    ahead, busy, processes = list(enumerate(pieces))[::-1], set(), []
+    ahead = list(enumerate(pieces))[::-1]
+    lines: list[Connection] = []
+    workers: dict[Connection, _Worker] = {}
     try:
         for _ in range(jobs):
             line, theirs = context.Pipe()
-            processes.append(context.Process(target=_obey, args=(theirs, work, threads), daemon=True))
-            processes[-1].start()
-            theirs.close()
-            line.send(ahead.pop())
-            busy.add(line)
+            lines.append(line)
+            process = context.Process(target=_obey, args=(theirs, work, threads), daemon=True)
+            with theirs, _deaf_to_ctrl_c():
+                process.start()
+            workers[line] = _Worker(line, process)
+            workers[line].give(ahead.pop())
+        busy = dict(workers)
         while busy:
             for line in cast(list[Connection], wait(busy)):
-                try:
-                    index, told, seconds = line.recv()
-                except EOFError:
-                    raise ChildProcessError(
-                        "a process that did part of the work was killed; if memory was short, take fewer "
-                        "--jobs. The same command goes on from what is finished"
-                    ) from None
-                if isinstance(told, Exception):
-                    raise told
+                index, told, seconds = busy[line].hear()
                 yield index, told, seconds
                 if told is None and ahead:
-                    line.send(ahead.pop())
+                    busy[line].give(ahead.pop())
                 elif told is None:
-                    busy.remove(line)
-                    line.close()
+                    del busy[line]
     finally:
-        for line in busy:
+        for line in lines:
             line.close()
-        for process in processes:
-            process.join()
+        for worker in workers.values():
+            worker.process.join()
+
+
+@dataclass
+class _Worker:
+    """A process and the line to it; what goes wrong on the line is said as what it means."""
+
+    line: Connection
+    process: Any
+    heard: bool = False
+
+    def give(self, piece: Any) -> None:
+        try:
+            self.line.send(piece)
+        except OSError:
+            raise self.died() from None
+
+    def hear(self) -> tuple[int, Row | None, float]:
+        try:
+            index, told, seconds = self.line.recv()
+        except (EOFError, OSError):
+            raise self.died() from None
+        self.heard = True
+        if isinstance(told, _Raised):
+            told.error.add_note(f"in a process of its own:\n{told.text}")
+            raise told.error
+        return index, told, seconds
+
+    def died(self) -> ChildProcessError:
+        self.process.join(10)
+        code = self.process.exitcode
+        why = f"ended with exit code {code}"
+        if code == -signal.SIGKILL:
+            why = "was killed; if memory was short, take fewer --jobs"
+        elif not self.heard:
+            why += ' before its first row; a script that calls this needs if __name__ == "__main__"'
+        return ChildProcessError(
+            f"a process that did part of the work {why}. The same command goes on from what is finished"
+        )
+
+
+@dataclass(frozen=True)
+class _Raised:
+    """What the work raised, and where, as the other process saw it."""
+
+    error: Exception
+    text: str
+
+    @classmethod
+    def of(cls, error: BaseException) -> "_Raised":
+        """In its own type where that survives pickling."""
+        text = "".join(traceback.format_exception(error))
+        try:
+            again = pickle.loads(pickle.dumps(error))
+            if isinstance(error, Exception) and type(again) is type(error):
+                return cls(error, text)
+        except Exception:
+            pass
+        return cls(RuntimeError(f"{type(error).__name__}: {error}"), text)
+
+
+@contextlib.contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """A process started here never hears Ctrl-C: it reaches the parent, which says what it means."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _obey(line: Connection, work: Callable[[Any], Iterable[Row]], threads: int) -> None:
     """Do the pieces that come over the line; end at once when its other end is closed or gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which says what it means
     torch.set_num_threads(threads)
     given: queue.SimpleQueue = queue.SimpleQueue()
 
@@ -87,5 +156,5 @@ def _obey(line: Connection, work: Callable[[Any], Iterable[Row]], threads: int) 
             for row in work(piece):
                 tell(index, row, 0.0)
             tell(index, None, time.monotonic() - started)
-        except Exception as error:
-            tell(index, error, 0.0)
+        except BaseException as error:
+            tell(index, _Raised.of(error), 0.0)
