@@ -46,12 +46,17 @@ def render(figure: Figure, dots_per_inch: int = 160) -> bytes:
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     handles, labels = axes.get_legend_handles_labels()
+    bottom = 0.0
     if handles:
         columns = 3 if max(map(len, labels)) <= 24 else 1
-        picture.legend(handles, labels, loc="outside lower left", ncols=columns, frameon=False, fontsize=9)
+        legend = picture.legend(
+            handles, labels, loc="outside lower left", ncols=columns, frameon=False, fontsize=9
+        )
+        picture.draw_without_rendering()  # a tall legend reaches below the picture
+        bottom = min(bottom, legend.get_window_extent().transformed(picture.transFigure.inverted()).y0)
     if figure.caption:
         caption = "\n".join(textwrap.wrap(_plain(figure.caption), 110))
-        picture.text(0.01, -0.01, caption, fontsize=8, color="#566070", verticalalignment="top")
+        picture.text(0.01, bottom - 0.01, caption, fontsize=8, color="#566070", verticalalignment="top")
     buffer = io.BytesIO()
     picture.savefig(buffer, format="png", bbox_inches="tight", pad_inches=0.1)
     return buffer.getvalue()
