@@ -170,7 +170,8 @@ def test_ctrl_c_is_code_130_and_says_how_to_resume(tmp_path):
     with subprocess.Popen(
         [sys.executable, "-m", "coarsegrad", *words],
         env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # background jobs are deaf to it
+        # where the tests are a background job, Ctrl-C would not be heard
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:  # fmt: skip
         until = time.monotonic() + 120
         while not (tmp_path / "run" / "checkpoint.pt").exists() and time.monotonic() < until:
