@@ -46,17 +46,24 @@ def render(figure: Figure, dots_per_inch: int = 160) -> bytes:
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     handles, labels = axes.get_legend_handles_labels()
-    bottom = 0.0
+    lines = textwrap.wrap(_plain(figure.caption), 110)
+    picture.set_figheight(picture.get_figheight() + 0.15 * len(lines))
+    below = 0.16 * len(lines) / picture.get_figheight()
+    picture.text(0.01, 0.005, "\n".join(lines), fontsize=8, color="#566070", verticalalignment="bottom")
     if handles:
         columns = 3 if max(map(len, labels)) <= 24 else 1
         legend = picture.legend(
-            handles, labels, loc="outside lower left", ncols=columns, frameon=False, fontsize=9
+            handles,
+            labels,
+            loc="lower left",
+            bbox_to_anchor=(0, below),
+            ncols=columns,
+            frameon=False,
+            fontsize=9,
         )
-        picture.draw_without_rendering()  # a tall legend reaches below the picture
-        bottom = min(bottom, legend.get_window_extent().transformed(picture.transFigure.inverted()).y0)
-    if figure.caption:
-        caption = "\n".join(textwrap.wrap(_plain(figure.caption), 110))
-        picture.text(0.01, bottom - 0.01, caption, fontsize=8, color="#566070", verticalalignment="top")
+        picture.draw_without_rendering()
+        below = legend.get_window_extent().transformed(picture.transFigure.inverted()).y1
+    picture.get_layout_engine().set(rect=(0, below, 1, 1 - below))  # pyright: ignore
     buffer = io.BytesIO()
     picture.savefig(buffer, format="png", bbox_inches="tight", pad_inches=0.1)
     return buffer.getvalue()
