@@ -160,11 +160,8 @@ def correlation(
     """
     dtype = _dtype(v, w, v_star, w_star)
     v, w, v_star, w_star = _wide(v, w, v_star, w_star)
-    here = plane(w, w_star)
-    levels = _levels(here, activation)
-    along, across = _true_direction(v, v_star, here, levels, activation)
-    student, teacher = _coarse_direction(v, v_star, here[:4], plain(surrogate, activation), activation)
-    return (along * (student + here.cos * teacher) + across * here.sin * teacher).to(dtype)
+    _, true, coarse = _both(v, w, v_star, w_star, surrogate, activation)
+    return (true[0] * coarse[0] + true[1] * coarse[1]).to(dtype)
 
 
 def descent_ratio(
@@ -185,15 +182,20 @@ def descent_ratio(
     """
     dtype = _dtype(v, w, v_star, w_star)
     v, w, v_star, w_star = _wide(v, w, v_star, w_star)
-    here = plane(w, w_star)
-    levels = _levels(here, activation)
-    along, across = _true_direction(v, v_star, here, levels, activation)
-    student, teacher = _coarse_direction(v, v_star, here[:4], plain(surrogate, activation), activation)
-    parts = student + here.cos * teacher, here.sin * teacher
-    length = parts[0].square() + parts[1].square()
-    below = _dv(v, v_star, levels).square().sum(-1) + along * parts[0] + across * parts[1]
+    levels, true, coarse = _both(v, w, v_star, w_star, surrogate, activation)
+    length = coarse[0].square() + coarse[1].square()
+    below = _dv(v, v_star, levels).square().sum(-1) + true[0] * coarse[0] + true[1] * coarse[1]
     ratio = torch.where(below > 0, length / _positive(below), torch.full_like(below, math.inf))
     return torch.where(length > 0, ratio, torch.zeros_like(ratio)).to(dtype)
+
+
+def _both(v, w, v_star, w_star, surrogate, activation):
+    """The levels' moments; the gradient in w and the coarse gradient, each along u and across it."""
+    here = plane(w, w_star)
+    levels = _levels(here, activation)
+    true = _true_direction(v, v_star, here, levels, activation)
+    student, teacher = _coarse_direction(v, v_star, here[:4], plain(surrogate, activation), activation)
+    return levels, true, (student + here.cos * teacher, here.sin * teacher)
 
 
 def descent_constant(surrogate: Surrogate, v_norm: Tensor | float, w_norm: Tensor | float) -> Tensor:

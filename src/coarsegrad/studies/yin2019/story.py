@@ -72,7 +72,7 @@ def pushes(rows: Iterable[Row]) -> dict[str, float]:
     for row in rows:
         if row["what"] == "push":
             found.setdefault(row["surrogate"], []).append(row["relative"])
-    return {name: sorted(values)[len(values) // 2] for name, values in found.items()}
+    return {name: _median(values) for name, values in found.items()}
 
 
 def _lines(rows: Rows) -> Chapter:
