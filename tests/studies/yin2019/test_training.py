@@ -7,29 +7,33 @@ from coarsegrad.studies.yin2019.fields import PAPERS
 TINY = {
     "seed": 0, "tiny_rate": 1e-3, "tiny_epochs": 2, "data": "gaussian(samples=120,test_samples=40)",
     "model": "mlp(widths=(8,),affine=False)", "batch_size": 40, "lr": 0.1, "schedule": "step(epochs=(1,))",
-    "epochs": 2, "pretrain_epochs": 1, "weight_decay": 0.0,
+    "epochs": 2, "pretrain_epochs": 1, "weight_decay": 0.0, "train_images": None, "test_images": None,
 }  # fmt: skip
 
 
 def test_networks_are_planned_by_paper_and_with_a_data_folder_alone():
     kinds = {preset: {task.kind for task in tasks(preset, {"data_folder": "x"})} for preset in STUDY.presets}
-    assert {"lenet5", "resnet20"} <= kinds["paper"]
+    assert {"lenet5", "resnet20", "vgg11"} <= kinds["paper"]
+    assert {"lenet5", "resnet20"} | kinds["quick"] == kinds["short"]
     assert not {"lenet5", "resnet20"} & (kinds["smoke"] | kinds["quick"])
     assert "lenet5" not in {task.kind for task in tasks("paper", {})}
 
 
 def test_where_the_data_lies_does_not_name_the_work():
-    here, there = (training.tasks(folder) for folder in ("here", "there"))
+    here, there = (training.tasks("short", folder) for folder in ("here", "there"))
     assert [task.id for task in here] == [task.id for task in there]
     assert len({task.id for task in here}) == len(here) == 6
 
 
-@pytest.mark.parametrize("network", training.NETWORKS)
-def test_the_plans_of_the_paper_can_be_read(network):
+@pytest.mark.parametrize(
+    ("preset", "network"), [(preset, name) for preset, found in training.NETWORKS.items() for name in found]
+)
+def test_the_plans_of_the_paper_can_be_read(preset, network):
     from coarsegrad.train.compare import Comparison
 
+    settings = training.NETWORKS[preset][network]
     comparison = Comparison.of(
-        {**training.NETWORKS[network], "activations": "instead_of_relus", "first": None, "last": None,
+        {**{k: v for k, v in settings.items() if "images" not in k and "tiny" not in k}, "activations": "instead_of_relus", "first": None, "last": None,
          "bits": tuple(training.BITS.values()), "surrogates": PAPERS, "seeds": 1}
     )  # fmt: skip
     plans = [comparison.plan(arm, 0) for arm in comparison.arms]
@@ -51,6 +55,17 @@ def test_table_one_trains_every_arm_then_lets_the_identity_go_on(tmp_path):
         assert abs(run[1]["train_loss"] - run[0]["train_loss"]) < 0.5  # it goes on, it does not start again
     again = list(training.table_one({**TINY}, tmp_path))
     assert again == rows  # from what stands in its place
+
+
+def test_a_part_of_the_images_is_the_first_of_them(tmp_path):
+    from coarsegrad.train import data
+
+    few = {**TINY, "train_images": 50, "test_images": 20, "data_folder": None}
+    found, whole = data.load(f"npz:{training._part(few, tmp_path)}"), data.load(TINY["data"])
+    assert len(found.train_images) == 50 and (found.test_images == whole.test_images[:20]).all()
+    assert (found.train_labels == whole.train_labels[:50]).all()
+    rows = list(training.table_one(few, tmp_path))
+    assert {row["surrogate"] for row in rows if row["what"] == "final"} == {"float", *PAPERS}
 
 
 def finals(**accuracies):

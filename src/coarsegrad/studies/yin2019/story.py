@@ -212,13 +212,12 @@ def _networks(rows: Rows) -> Chapter:
     if not found:
         return _nothing(
             title,
-            "Not run: the networks take hours, and are trained by `--preset paper --data-folder FOLDER` "
-            "alone. Their claims stand above, with margins and expected verdicts, as *not run*.",
+            "Not run: the networks take hours, and are trained by `--preset short` and `--preset paper` "
+            "alone, with `--data-folder FOLDER`. Their claims stand above, with margins and expected verdicts, as *not run*.",
         )
     text = (
         "Weights float, activations quantized in place of the ReLUs, batch norms without scale and shift, "
-        "steps of Lloyd's fit to a half-Gaussian; LeNet-5 as in the paper (50 epochs), ResNet-20 on a "
-        "tenth of the paper's schedule. Means over paired seeds with 95 % intervals; decimals are not "
-        "claimed, orders and the class of the gaps are."
+        "steps of Lloyd's fit to a half-Gaussian. " + training.schedules(rows) + " Means over paired seeds "
+        "with 95 % intervals; decimals are not claimed, orders and the class of the gaps are."
     )
     return Chapter(title, text, (TableView.of(found),), pictures.instability(rows))
