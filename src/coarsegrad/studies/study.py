@@ -14,7 +14,7 @@ from coarsegrad.studies.verdict import Claim, Row, Rows, Verdict, judge
 from coarsegrad.table import Table
 from coarsegrad.view import Figure, TableView
 
-PRESETS = ("smoke", "quick", "paper")
+PRESETS = ("smoke", "quick", "short", "paper")
 Measure = Callable[[Mapping[str, Any], Path], Iterable[Row]]
 
 

@@ -33,7 +33,8 @@ def test_the_plans_of_the_paper_can_be_read(preset, network):
 
     settings = training.NETWORKS[preset][network]
     comparison = Comparison.of(
-        {**{k: v for k, v in settings.items() if "images" not in k and "tiny" not in k}, "activations": "instead_of_relus", "first": None, "last": None,
+        {**{k: v for k, v in settings.items() if "images" not in k and "tiny" not in k},
+         "activations": "instead_of_relus", "first": None, "last": None,
          "bits": tuple(training.BITS.values()), "surrogates": PAPERS, "seeds": 1}
     )  # fmt: skip
     plans = [comparison.plan(arm, 0) for arm in comparison.arms]

@@ -108,7 +108,7 @@ STUDY = Study(
         "smoke": "seconds: every measure once, small",
         "quick": "about five minutes on two cores: all but the networks",
         "short": "hours: quick, and with --data-folder Table 1's networks on short schedules",
-        "paper": "days without a GPU: more of everything, and with --data-folder Table 1 on the paper's schedules",
+        "paper": "days without a GPU: more of everything, and the networks as long as the paper's",
     },
     tasks=tasks,
     claims=(*POPULATION, *DESCENT, *training.CLAIMS),

@@ -119,7 +119,7 @@ def _part(settings: Settings, place: Path) -> Path:
             arrays[f"x_{which}"] = getattr(found, f"{which}_images")[kept].numpy()
             arrays[f"y_{which}"] = getattr(found, f"{which}_labels")[kept].numpy()
         beside = file.with_name(".part.npz")
-        np.savez(beside, **arrays)
+        np.savez(beside, **arrays)  # pyright: ignore[reportArgumentType]
         beside.replace(file)
     return file
 
