@@ -213,8 +213,8 @@ def _networks(rows: Rows) -> Chapter:
         return _nothing(
             title,
             "Not run: the networks take hours, and are trained by `--preset short` and `--preset paper` "
-            "alone, with `--data-folder FOLDER`. Their claims stand above, with margins and expected verdicts, "
-            "as *not run*.",
+            "alone, with `--data-folder FOLDER`. Their claims stand above, with margins and expected "
+            "verdicts, as *not run*.",
         )
     text = (
         "Weights float, activations quantized in place of the ReLUs, batch norms without scale and shift, "
