@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from coarsegrad.studies.study import Study
 
-STUDIES = {"yin2019": "coarsegrad.studies.yin2019"}
+STUDIES = {
+    "yin2019": "coarsegrad.studies.yin2019",
+    "schoenbauer2024": "coarsegrad.studies.schoenbauer2024",
+}
 """Where each study's ``STUDY`` stands."""
 
 

@@ -4,32 +4,17 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from coarsegrad.studies import drawn
 from coarsegrad.studies.verdict import Row, Rows
 from coarsegrad.studies.yin2019.fields import PAPERS
 from coarsegrad.theory.critical import KINDS
-from coarsegrad.view import Bars, Figure, Line, Marks, Points
+from coarsegrad.view import Figure, Line, Marks, Points
 
 COLORS: dict[str, int] = dict(zip(PAPERS, (1, 0, 2), strict=True))
 _INK, _PALE = 4, 6
 NAMES: dict[str, str] = {"identity": "identity", "relu": "ReLU", "clipped_relu": "clipped ReLU"}
 _GAP = (math.nan, math.nan)
 _LOOSE = 0.3
-
-
-def _line(x: Any, y: Any, label: str, low: Any = None, high: Any = None, **style: Any) -> Line:
-    return Line(x, y, label, low, high, **style)
-
-
-def _dots(x: Any, y: Any, label: str, low: Any = None, high: Any = None, **style: Any) -> Points:
-    return Points(x, y, label, low, high, **style)
-
-
-def _bars(categories: Any, heights: Any, label: str = "", **style: Any) -> Bars:
-    return Bars(categories, heights, label, **style)
-
-
-def _figure(title: str, x_label: str, y_label: str, items: Any, **more: Any) -> Figure:
-    return Figure(title, x_label, y_label, items, **more)
 
 
 def fields(rows: Rows) -> dict[str, Figure]:
@@ -40,16 +25,16 @@ def fields(rows: Rows) -> dict[str, Figure]:
         mine = [row for row in rows["alignment"] if row["surrogate"] == name and row["what"] == "bin"]
         mine.sort(key=lambda row: row["theta"])
         x, y, low, high = ([row[k] for row in mine] for k in ("theta", "median", "low", "high"))
-        lines.append(_line(x, y, NAMES[name], low, high, color=COLORS[name]))
-    found["cosine-by-angle"] = _figure(
+        lines.append(drawn.line(x, y, NAMES[name], low, high, color=COLORS[name]))
+    found["cosine-by-angle"] = drawn.figure(
         "Coarse gradient and gradient: how well aligned?", "theta, angle between w and w* [radians]",
         "cosine of the two, in w", lines,
         caption="By formula, over random v, v* and |w|; median in a bin of theta, band from 5 % to 95 %.",
     )  # fmt: skip
     middle = sorted(overall, key=lambda row: -row["median"])
-    found["cosine-by-surrogate"] = _figure(
+    found["cosine-by-surrogate"] = drawn.figure(
         "Every slope of the catalogue", "", "cosine with the gradient in w",
-        [_bars([row["surrogate"] for row in middle], [row["median"] for row in middle],
+        [drawn.bars([row["surrogate"] for row in middle], [row["median"] for row in middle],
               low=[row["low"] for row in middle], high=[row["high"] for row in middle], color=0)],
         caption="Median over random (v, w), lines from 5 % to 95 %. "
         f"{sum(row['uphill'] for row in overall)} of {sum(row['tried'] for row in overall):,} point uphill.",
@@ -63,8 +48,8 @@ def fields(rows: Rows) -> dict[str, Figure]:
     items: list[Any] = [_against(pale, "the other slopes", 3)]
     items += [_against([r for r in coarse if r["surrogate"] == n], NAMES[n], COLORS[n]) for n in PAPERS]
     sizes = [math.sqrt(row["size"]) for row in coarse]
-    items.append(_line([min(sizes), max(sizes)], [1, 1], "prediction", dashed=True, color=_INK))
-    found["formula-and-sample"] = _figure(
+    items.append(drawn.line([min(sizes), max(sizes)], [1, 1], "prediction", dashed=True, color=_INK))
+    found["formula-and-sample"] = drawn.figure(
         "Samples beside formulas: coarse gradients", "|Eg| by formula", "sampled part along it, as a factor",
         items, log_x=True,
         caption="Each point is a random problem and a surrogate; bars: two standard errors of a component. "
@@ -76,8 +61,8 @@ def fields(rows: Rows) -> dict[str, Figure]:
         items = [_pushes(scatter, "the other slopes", 3)]
         items += [_pushes([r for r in push if r["surrogate"] == n], NAMES[n], COLORS[n]) for n in PAPERS]
         top = max(row["formula"] for row in push)
-        items.append(_line([0, top], [0, top], "prediction", dashed=True, color=_INK))
-        found["push"] = _figure(
+        items.append(drawn.line([0, top], [0, top], "prediction", dashed=True, color=_INK))
+        found["push"] = drawn.figure(
             "At the spurious minimizer: does the coarse gradient vanish?", "|Eg| by formula", "|Eg| sampled",
             items, caption="One point per teacher and surrogate. ReLU and clipped ReLU stand at 0.",
         )  # fmt: skip
@@ -88,13 +73,13 @@ def _against(rows: Sequence[Row], label: str, color: int) -> Points:
     factor = [row["dot"] / row["size"] for row in rows]
     error = [2 * row["error"] / math.sqrt(row["size"]) / math.sqrt(row["comparisons"]) for row in rows]
     low, high = ([f + s * e for f, e in zip(factor, error, strict=True)] for s in (-1, 1))
-    return _dots([math.sqrt(row["size"]) for row in rows], factor, label, low, high, color=color)
+    return drawn.dots([math.sqrt(row["size"]) for row in rows], factor, label, low, high, color=color)
 
 
 def _pushes(rows: Sequence[Row], label: str, color: int) -> Points:
     y, error = [row["sample"] for row in rows], [2 * row["error"] for row in rows]
     low, high = ([a + s * e for a, e in zip(y, error, strict=True)] for s in (-1, 1))
-    return _dots([row["formula"] for row in rows], y, label, low, high, color=color)
+    return drawn.dots([row["formula"] for row in rows], y, label, low, high, color=color)
 
 
 def lines(rows: Sequence[Row]) -> dict[str, Figure]:
@@ -107,12 +92,14 @@ def lines(rows: Sequence[Row]) -> dict[str, Figure]:
         for color, n in zip((1, 2, 3, 0, 5), sizes, strict=False):
             curve = [row for row in mine if row["samples"] == n]
             x, y = [r["step"] for r in curve], [r["empirical"] for r in curve]
-            items.append(_line(x, y, f"N = {n}", color=color))
+            items.append(drawn.line(x, y, f"N = {n}", color=color))
         if sizes:
             curve = [row for row in mine if row["samples"] == sizes[-1]]
             x, y = [r["step"] for r in curve], [r["population"] for r in curve]
-            items.append(_line(x, y, f"population, the line of N = {sizes[-1]}", dashed=True, color=_INK))
-        found[f"line-{name.replace('_', '-')}"] = _figure(
+            items.append(
+                drawn.line(x, y, f"population, the line of N = {sizes[-1]}", dashed=True, color=_INK)
+            )
+        found[f"line-{name.replace('_', '-')}"] = drawn.figure(
             f"{NAMES[name]}: loss along the negative coarse gradient", "step length, |w| = 1", "loss", items,
             caption="One start; each N has its own coarse gradient, and so its own line.",
         )  # fmt: skip
@@ -126,8 +113,8 @@ def lines(rows: Sequence[Row]) -> dict[str, Figure]:
             y = [v[len(v) // 2] if v else math.nan for v in by]
             x = [n for n, middle in zip(sizes, y, strict=True) if middle > 0]  # the axis is logarithmic
             y = [middle for middle in y if middle > 0]
-            items.append(_line(x, y, f"{NAMES[name]}, {label}", dashed=dashed, color=COLORS[name]))
-    found["line-roughness"] = _figure(
+            items.append(drawn.line(x, y, f"{NAMES[name]}, {label}", dashed=dashed, color=COLORS[name]))
+    found["line-roughness"] = drawn.figure(
         "Smoother with more samples", "samples N", "share of the loss at the start, or of its fall",
         items, log_x=True, log_y=True,
         caption="Medians over lines. Distance: root mean square of how far both losses drift apart. "
@@ -146,14 +133,14 @@ def landscape(rows: Sequence[Row]) -> dict[str, Figure]:
         arrows = [_arrows(mine, "true", "gradient", _INK)]
         arrows += [_arrows(mine, "relu", "coarse gradient, ReLU", COLORS["identity"])]
         axes = ("theta [radians]", "kappa, position of v")
-        found[f"field-{side}"] = _figure(
+        found[f"field-{side}"] = drawn.figure(
             f"Descent directions, {where}", *axes, [base, *arrows, *points],
             caption="Directions of a step against each, at |w| = 1, all drawn with one length.",
         )  # fmt: skip
         paths = [_paths(mine, name) for name in PAPERS]
         begins = [r for r in mine if r["what"] == "path" and r["step"] == 0 and r["surrogate"] == "relu"]
-        start = _dots([r["theta"] for r in begins], [r["kappa"] for r in begins], "start", color=3)
-        found[f"paths-{side}"] = _figure(
+        start = drawn.dots([r["theta"] for r in begins], [r["kappa"] for r in begins], "start", color=3)
+        found[f"paths-{side}"] = drawn.figure(
             f"Descents of the three estimators, {where}", *axes, [base, *paths, start, *points],
             caption="From |w| = 1; v is drawn where it falls on the slice. A line ends where w passed "
             "near 0 and theta jumped.",
@@ -232,13 +219,13 @@ def _paths(rows: Sequence[Row], name: str) -> Line:
 def _critical_points(rows: Sequence[Row]) -> list[Points]:
     colors = {"global minimizer": 0, "spurious minimizer": 1, "saddle": 4}
     return [
-        _dots([row["theta"]], [row["kappa"]], row["is"], color=colors[row["is"]])
+        drawn.dots([row["theta"]], [row["kappa"]], row["is"], color=colors[row["is"]])
         for row in rows if row["what"] == "critical"
     ]  # fmt: skip
 
 
 def _stroke(places: Sequence[tuple[float, float]], label: str, color: int) -> Line:
-    return _line([x for x, _ in places], [y for _, y in places], label, color=color)
+    return drawn.line([x for x, _ in places], [y for _, y in places], label, color=color)
 
 
 def ends(rows: Sequence[Row]) -> dict[str, Figure]:
@@ -249,11 +236,11 @@ def ends(rows: Sequence[Row]) -> dict[str, Figure]:
         mine = [row for row in rows if row["exists"] is exists]
         starts = {name: sum(r["starts"] for r in mine if r["surrogate"] == name) for name in names}
         items = [
-            _bars([NAMES.get(n, n) for n in names],
+            drawn.bars([NAMES.get(n, n) for n in names],
                  [sum(r[kind] for r in mine if r["surrogate"] == n) / max(starts[n], 1) for n in names], kind)
             for kind in KINDS if kind != "undefined" or any(r[kind] for r in mine)
         ]  # fmt: skip
-        found[f"ends-{'exist' if exists else 'fail'}"] = _figure(
+        found[f"ends-{'exist' if exists else 'fail'}"] = drawn.figure(
             f"Where Algorithm 1 ends, {where}", "", "share of random starts", items,
             caption=f"{max(starts.values()):,} starts per surrogate, each with its own teacher.",
         )  # fmt: skip
@@ -270,10 +257,10 @@ def near(rows: Sequence[Row]) -> dict[str, Figure]:
             for name in ("identity", "clipped_relu", "relu"):
                 path = [row for row in mine if row["surrogate"] == name]
                 x, y = [row["step"] for row in path], [row[key] for row in path]
-                items.append(_line(x, y, NAMES[name], color=COLORS[name]))
+                items.append(drawn.line(x, y, NAMES[name], color=COLORS[name]))
             if key == "loss":
                 items.append(Marks((mine[0]["bottom"],), "the spurious minimizer's loss", axis="y"))
-            found[f"near-{teacher + 1}-{key}"] = _figure(
+            found[f"near-{teacher + 1}-{key}"] = drawn.figure(
                 f"From beside the spurious minimizer, teacher {teacher + 1}", "step", label, items,
                 caption="Largest loss in each stretch of steps; ReLU and clipped ReLU lie upon each other."
                 if key == "loss" else "Smallest |w| in each stretch of steps.",
@@ -295,9 +282,9 @@ def instability(rows: Rows) -> dict[str, Figure]:
             mean = [sum(v) / len(v) for v in by.values()]
             low, high = ([f(v) for v in by.values()] for f in (min, max))
             label = f"from the {NAMES[name]} solution"
-            items.append(_line(list(by), mean, label, low, high, color=COLORS[name]))
+            items.append(drawn.line(list(by), mean, label, low, high, color=COLORS[name]))
         if mine:
-            found[f"instability-{network}"] = _figure(
+            found[f"instability-{network}"] = drawn.figure(
                 f"{network}, 4 bits: the identity takes over", "epoch at the tiny rate",
                 "training loss [nats]", items,
                 caption="Mean over seeds; band: lowest to highest. Epoch 0: before.",

@@ -1,0 +1,25 @@
+"""The items of figures from any numbers: ``view`` settles them into tuples; the type checker is told here."""
+
+from typing import Any
+
+from coarsegrad.view import Bars, Figure, Line, Points
+
+
+def line(x: Any, y: Any, label: str, low: Any = None, high: Any = None, **style: Any) -> Line:
+    """`coarsegrad.view.Line`."""
+    return Line(x, y, label, low, high, **style)
+
+
+def dots(x: Any, y: Any, label: str, low: Any = None, high: Any = None, **style: Any) -> Points:
+    """`coarsegrad.view.Points`."""
+    return Points(x, y, label, low, high, **style)
+
+
+def bars(categories: Any, heights: Any, label: str = "", **style: Any) -> Bars:
+    """`coarsegrad.view.Bars`."""
+    return Bars(categories, heights, label, **style)
+
+
+def figure(title: str, x_label: str, y_label: str, items: Any, **more: Any) -> Figure:
+    """`coarsegrad.view.Figure`."""
+    return Figure(title, x_label, y_label, items, **more)

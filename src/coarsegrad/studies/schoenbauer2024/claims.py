@@ -1,0 +1,181 @@
+"""What is claimed, from rows: ratios of distances on a log scale, paired by seed, and final accuracies."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
+
+from coarsegrad.measure import Interval, mean_interval, power_law
+from coarsegrad.studies.schoenbauer2024.runs import COVERED
+from coarsegrad.studies.verdict import Claim, Row, Rows, exactly
+
+Lockstep = dict[str, Row]
+"""The rows of one lockstep by the name of the run."""
+_WHAT = ("data", "of", "estimator", "optimizer", "bits", "lr", "epochs", "seed")
+
+
+def locksteps(rows: Rows, **about) -> list[Lockstep]:
+    """The twins whose settings are these."""
+    found: dict[tuple, Lockstep] = {}
+    for row in rows.get("twins", ()):
+        if all(row[key] == value for key, value in about.items()):
+            found.setdefault(tuple(row[key] for key in _WHAT), {})[row["run"]] = row
+    return list(found.values())
+
+
+def smallest(found: Iterable[Lockstep]) -> list[Lockstep]:
+    """Those of the smallest learning rate."""
+    found = list(found)
+    least = min((one["estimator"]["lr"] for one in found), default=0.0)
+    return [one for one in found if one["estimator"]["lr"] == least]
+
+
+def log_ratio(one: Lockstep, run: str, to: str = "other order") -> float:
+    """The logarithm of how much farther ``run`` is from the estimator's run than ``to`` is.
+
+    ``best rate`` is the nearest of ``plain`` and the runs of another rate.
+    """
+    return math.log(_distance(one, run) / _distance(one, to))
+
+
+def _distance(one: Lockstep, run: str) -> float:
+    if run != "best rate":
+        return one[run]["distance"]
+    return min(row["distance"] for name, row in one.items() if name == "plain" or name.startswith("rate "))
+
+
+def by_seed(found: Sequence[Lockstep], value: Callable[[Lockstep], float]) -> list[float]:
+    """The mean of a value over what shares a seed; one number a seed."""
+    sums: dict[int, list[float]] = {}
+    for one in found:
+        sums.setdefault(one["estimator"]["seed"], []).append(value(one))
+    return [sum(values) / len(values) for values in sums.values()]
+
+
+def _compared(run: str, to: str, *, steps: str = "all", **about) -> Callable[[Rows], Interval | None]:
+    """Mean over seeds of the log ratio of two runs' distances."""
+
+    def estimate(rows: Rows) -> Interval | None:
+        found = locksteps(rows, **about)
+        found = smallest(found) if steps == "smallest" else found
+        values = by_seed(found, lambda one: log_ratio(one, run, to))
+        return mean_interval(values) if len(values) > 1 else None
+
+    return estimate
+
+
+def _decay(run: str, **about) -> Callable[[Rows], Interval | None]:
+    """The exponent with which a run's distance shrinks with the learning rate, fitted seed by seed."""
+
+    def estimate(rows: Rows) -> Interval | None:
+        points: dict[tuple, list[tuple[float, float]]] = {}
+        for one in locksteps(rows, **about):
+            row = one[run]
+            points.setdefault((row["seed"], row["estimator"]), []).append((row["lr"], row["distance"]))
+        fits: dict[int, list[float]] = {}
+        for (seed, _), mine in points.items():
+            if len(mine) > 1:
+                lr, distance = zip(*sorted(mine), strict=True)
+                fits.setdefault(seed, []).append(power_law(lr, distance).exponent.estimate)
+        values = [sum(found) / len(found) for found in fits.values()]
+        return mean_interval(values) if len(values) > 1 else None
+
+    return estimate
+
+
+def _largest(what: str, key: str) -> Callable[[Rows], Interval | None]:
+    def estimate(rows: Rows) -> Interval | None:
+        found = [row[key] for row in rows.get("formulas", ()) if row["what"] == what]
+        return exactly(max(found)) if found else None
+
+    return estimate
+
+
+def _step_exponent(rows: Rows) -> Interval | None:
+    """The exponent of a step's error, the smallest of all estimators' and of all neighbouring sizes'."""
+    off: dict[str, dict[float, float]] = {}
+    for row in rows.get("formulas", ()):
+        if row["what"] == "step":
+            off.setdefault(row["estimator"], {})[row["size"]] = row["off"]
+    found = [
+        math.log(by[b] / by[a]) / math.log(b / a)
+        for by in off.values() for a, b in pairwise(sorted(s for s in by if s <= 0.01))
+    ]  # fmt: skip
+    return exactly(min(found)) if found else None
+
+
+def finals(rows: Rows, of: str, data: str = "digits") -> dict[str, dict[int, float]]:
+    """Final accuracy by estimator and seed, in percent."""
+    found: dict[str, dict[int, float]] = {}
+    for row in rows.get("choice", ()):
+        if row["of"] == of and row["data"] == data:
+            found.setdefault(row["estimator"], {})[row["seed"]] = row["accuracy"]
+    return found
+
+
+def spread(rows: Rows, of: str, data: str = "digits", names: Sequence[str] = ()) -> list[float]:
+    """Per seed the largest less the smallest final accuracy among estimators, in points."""
+    found = finals(rows, of, data)
+    found = {name: by for name, by in found.items() if not names or name in names}
+    seeds = set.intersection(*(set(by) for by in found.values())) if found else set()
+    sides: list[list[float]] = [[by[seed] for by in found.values()] for seed in sorted(seeds)]
+    return [max(side) - min(side) for side in sides]
+
+
+def _wider(rows: Rows) -> Interval | None:
+    pairs = zip(spread(rows, "activations"), spread(rows, "weights"), strict=False)
+    values = [a - w for a, w in pairs]
+    return mean_interval(values) if len(values) > 1 else None
+
+
+def _weights_spread(rows: Rows) -> Interval | None:
+    values = spread(rows, "weights", names=("identity", *COVERED))
+    return mean_interval(values) if len(values) > 1 else None
+
+
+_PAPER = "Schoenbauer et al. 2024"
+_MEASURED: Mapping[str, str] = {"quick": "confirmed", "paper": "confirmed"}
+_LOG = "mean log ratio of distances, over seeds"
+_SGD = {"of": "weights", "optimizer": "sgd", "bits": 2}
+_ADAM = {"of": "weights", "optimizer": "adam", "bits": 2}
+_ACT = {"of": "activations", "optimizer": "sgd"}
+
+
+CLAIMS = (
+    Claim("borders-stay", "The map M leaves every border where it is.", "theorem", _PAPER,
+          "largest move of a border, in scales", _largest("rate", "border_off"), most=0.0, margin=1e-12),
+    Claim("levels-stay", "No weight changes its level under M.", "theorem", _PAPER,
+          "weights of 20,000 that do", _largest("rate", "crossed"), most=0.0),
+    Claim("one-step", "One mended step differs from the estimator's by the square of the step.", "theorem",
+          _PAPER, "smallest exponent between neighbouring steps of at most 0.01", _step_exponent, least=1.95),
+    Claim("sgd-mended-nearer", "SGD: with the rate and the start mended, the plain estimator stays nearer to "
+          "the custom one's run than unmended.", "simulation", _PAPER, _LOG,
+          _compared("mended", "plain", **_SGD), most=0.0, expected=_MEASURED),
+    Claim("sgd-decay", "SGD: over one stretch of the flow, the mended run's distance shrinks with the "
+          "learning rate.", "theorem", _PAPER, "exponent", _decay("mended", **_SGD), least=0.1,
+          expected=_MEASURED),
+    Claim("sgd-same", "SGD, smallest rate: the mended run is nearer than the same method with its batches in "
+          "another order.", "simulation", "measured here", _LOG,
+          _compared("mended", "other order", steps="smallest", **_SGD), most=0.0, expected=_MEASURED),
+    Claim("sgd-plain-differs", "SGD: unmended it is not: another training by more than the order of batches.",
+          "simulation", "measured here", _LOG,
+          _compared("plain", "other order", steps="smallest", **_SGD), least=0.0, expected=_MEASURED),
+    Claim("adam-unchanged", "Adam, smallest rate: the plain estimator needs no mending; it is nearer as it "
+          "is.", "simulation", _PAPER, _LOG, _compared("plain", "mended", steps="smallest", **_ADAM),
+          most=0.0, expected=_MEASURED),
+    Claim("adam-decay", "Adam: the plain run's distance shrinks with the learning rate.", "theorem", _PAPER,
+          "exponent", _decay("plain", **_ADAM), least=0.1, expected=_MEASURED),
+    Claim("activations-differ", "Activations: an estimator that on weights would be the plain one in "
+          "disguise is another training, at every rate tried.", "simulation", "measured here", _LOG,
+          _compared("best rate", "other order", **{**_ACT, "estimator": "wave"}), least=0.0,
+          expected=_MEASURED),
+    Claim("activations-clipped", "Activations: so is clipped ReLU against the identity.", "simulation",
+          "measured here", _LOG,
+          _compared("best rate", "other order", **{**_ACT, "estimator": "clipped_relu"}), least=0.0,
+          expected=_MEASURED),
+    Claim("activations-matter-more", "The choice on activations moves the final accuracy more than that "
+          "on weights.", "heuristic", "measured here", "spread over estimators, activations less weights, "
+          "points", _wider, least=0.0, expected=_MEASURED),
+    Claim("weights-matter-little", "Among estimators of weights that the theorem covers, the choice moves "
+          "the final accuracy by little.", "heuristic", "measured here", "spread over estimators, points",
+          _weights_spread, most=2.0, expected=_MEASURED),
+)  # fmt: skip
