@@ -18,16 +18,18 @@ _MNIST = {"data": "mnist", "model": "lenet5(affine=False)", "batch_size": 64}
 _PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {
         "sgd": ((0.03, 1), (0.01, 3)), "adam": ((1e-3, 1), (5e-4, 2)), "seeds": 1, "estimators": ("wave",),
-        "choice_epochs": 2, "bits": (2,),
+        "choice_epochs": 2, "bits": (2,), "short": ((1e-3, 1),),
     },
     "quick": {
         "sgd": ((0.03, 1), (0.01, 3), (0.003, 10)), "adam": ((1e-3, 1), (1e-3 / 3, 3), (1e-4, 10)),
         "seeds": 3, "estimators": ("wave", "soft steps"), "choice_epochs": 12, "bits": (2,),
+        "short": ((1e-3, 1), (1e-4, 10)),
     },
     "paper": {
         "sgd": ((0.03, 1), (0.01, 3), (0.003, 10), (0.001, 30)),
-        "adam": ((1e-3, 1), (1e-3 / 3, 3), (1e-4, 10), (1e-4 / 3, 30)), "seeds": 5,
+        "adam": ((1e-3, 1), (1e-3 / 3, 3), (1e-4, 10), (5e-5, 20)), "seeds": 5,
         "estimators": runs.COVERED, "choice_epochs": 30, "bits": (1, 2, 4),
+        "short": ((1e-3, 1), (1e-3 / 3, 3), (1e-4, 10), (1e-4 / 3, 30)),
     },
 }  # fmt: skip
 _CHOICES = {
@@ -55,6 +57,9 @@ def tasks(preset: str, options: Mapping[str, Any]) -> list[Task]:
                     twin("weights", name, optimizer, lr, epochs, seed, bits)
                     for name in (p["estimators"] if bits == 2 else ("wave",)) for lr, epochs in p[optimizer]
                 ]  # fmt: skip
+        found += [
+            twin("weights", "wave", "adam, short memory", lr, epochs, seed, 2) for lr, epochs in p["short"]
+        ]
         found += [
             twin("activations", name, "sgd", lr, epochs, seed, 2)
             for name in ("wave", "clipped_relu") for lr, epochs in p["sgd"]

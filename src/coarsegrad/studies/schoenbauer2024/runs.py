@@ -78,6 +78,9 @@ WEIGHTS: dict[int, Quantizer] = {
     4: Uniform(bits=4, scale=Scale("mse")),
 }  # fmt: skip
 
+MEMORIES = {"adam": 0.999, "adam, short memory": 0.95}
+"""Adam's second beta: how long it remembers the size of gradients, 1000 and 20 steps."""
+
 
 @dataclass
 class Run:
@@ -186,8 +189,8 @@ def _optimizer(settings: Settings, model: nn.Module, factors: dict[nn.Parameter,
     """The rate of the latents is multiplied; everything else keeps the setting's."""
     lr = settings["lr"]
     groups = [{"params": [p], "lr": lr * factors.get(p, 1.0)} for p in model.parameters()]
-    if settings["optimizer"] == "adam":
-        return torch.optim.Adam(groups, lr=lr)
+    if settings["optimizer"] in MEMORIES:
+        return torch.optim.Adam(groups, lr=lr, betas=(0.9, MEMORIES[settings["optimizer"]]))
     return torch.optim.SGD(groups, lr=lr, momentum=0.9 if settings["optimizer"] == "momentum" else 0.0)
 
 
