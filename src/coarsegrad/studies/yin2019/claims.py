@@ -165,32 +165,32 @@ _ALLOWED = f"largest deviation, in units of what chance allows at a false-alarm 
 POPULATION = (
     Claim(
         "formula-agrees", "Loss, gradient and coarse gradient of 18 surrogates are what samples give.",
-        "theorem", f"{PLACE}, Lemmas 1 to 3; others by quadrature", _ALLOWED,
+        "theorem", f"{PLACE}, lemmas on the coarse gradients; others by quadrature", _ALLOWED,
         worst("agreement", what=("loss", "dv", "dw", "coarse")), most=1,
     ),
     Claim(
         "formula-scale", "The coarse gradients of the formula have the right size, to two percent.",
-        "theorem", f"{PLACE}, Lemma 3", "factor between sampled and predicted coarse gradient",
+        "theorem", f"{PLACE}, lemmas on the coarse gradients", "factor between sampled and predicted coarse gradient",
         scale("agreement", what="coarse"), least=1, most=1, margin=0.02, expected=FEW,
     ),
     Claim(
         "gradient-scale", "The gradient in w has the right size, to five percent.",
-        "theorem", f"{PLACE}, Lemma 2", "factor between sampled and predicted gradient in w",
+        "theorem", f"{PLACE}, lemma on the gradient", "factor between sampled and predicted gradient in w",
         scale("agreement", what="dw"), least=1, most=1, margin=0.05, expected=FEW,
     ),
     Claim(
         "correlation-agrees", "The correlation of coarse gradient and gradient is what samples give.",
-        "theorem", f"{PLACE}, Lemmas 5 and 6", _ALLOWED,
+        "theorem", f"{PLACE}, lemmas on the correlation", _ALLOWED,
         worst("agreement", what="correlation"), most=1,
     ),
     Claim(
         "correlation-scale", "It has the right size, to five percent.",
-        "theorem", f"{PLACE}, Lemmas 5 and 6", "factor between sampled and predicted correlation",
+        "theorem", f"{PLACE}, lemmas on the correlation", "factor between sampled and predicted correlation",
         scale("agreement", what="correlation"), least=1, most=1, margin=0.05, expected=FEW,
     ),
     Claim(
         "downhill", "No coarse gradient of identity, ReLU or clipped ReLU points uphill.",
-        "theorem", f"{PLACE}, Lemmas 5 and 6", "smallest cosine with the gradient in w over random (v, w)",
+        "theorem", f"{PLACE}, lemmas on the correlation", "smallest cosine with the gradient in w over random (v, w)",
         extreme(min, "smallest", "alignment", what="all", surrogate=PAPERS), least=0, margin=1e-9,
     ),
     Claim(
@@ -200,7 +200,7 @@ POPULATION = (
     ),
     Claim(
         "descent-inequality", "|Eg|^2 <= A (|df/dv|^2 + <Eg, df/dw>) for ReLU and clipped ReLU.",
-        "theorem", f"{PLACE}, Lemmas 7 and 8; A as in theory.hidden", "largest ratio of both sides",
+        "theorem", f"{PLACE}, lemmas on descent; A as in theory.hidden", "largest ratio of both sides",
         extreme(max, "bound", "alignment", what="all", surrogate=WINDOWED), most=1, margin=1e-9,
     ),
     Claim(
@@ -211,7 +211,7 @@ POPULATION = (
     Claim(
         "critical-points",
         "Saddle and spurious minimizer are stationary in v, and for ReLU and clipped ReLU in w.",
-        "theorem", f"{PLACE}, Proposition 1 and Lemma 4", _ALLOWED,
+        "theorem", f"{PLACE}, proposition on the landscape", _ALLOWED,
         worst("critical", what="zero"), most=1,
     ),
     Claim(
@@ -226,7 +226,7 @@ POPULATION = (
     ),
     Claim(
         "push-none", "Those of ReLU and clipped ReLU do.",
-        "theorem", f"{PLACE}, Lemma 4", "largest length over teachers, in units of |v*|^2",
+        "theorem", f"{PLACE}, lemmas on the coarse gradients", "largest length over teachers, in units of |v*|^2",
         extreme(max, "relative", "critical", what="push", surrogate=WINDOWED), most=0, margin=1e-12,
     ),
     Claim(
@@ -272,12 +272,12 @@ DESCENT = (
     ),
     Claim(
         "condition-needed", "Where the condition of existence fails, no run ends at a spurious minimizer.",
-        "theorem", f"{PLACE}, Proposition 1", "runs of any surrogate that do",
+        "theorem", f"{PLACE}, proposition on the landscape", "runs of any surrogate that do",
         count(("ends",), "spurious minimizer", exists=False), least=0, most=0,
     ),
     Claim(
         "condition-global", "There, ReLU and clipped ReLU find the global minimizer from any start.",
-        "theorem", f"{PLACE}, Proposition 1 and Theorem 1", "share of random starts",
+        "theorem", f"{PLACE}, proposition on the landscape and Theorem 1", "share of random starts",
         share("ends", "global minimizer", exists=False, surrogate=WINDOWED), least=0.99,
         expected=FEW,
     ),
