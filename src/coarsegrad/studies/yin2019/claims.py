@@ -170,7 +170,8 @@ POPULATION = (
     ),
     Claim(
         "formula-scale", "The coarse gradients of the formula have the right size, to two percent.",
-        "theorem", f"{PLACE}, lemmas on the coarse gradients", "factor between sampled and predicted coarse gradient",
+        "theorem", f"{PLACE}, lemmas on the coarse gradients",
+        "factor between sampled and predicted coarse gradient",
         scale("agreement", what="coarse"), least=1, most=1, margin=0.02, expected=FEW,
     ),
     Claim(
@@ -190,7 +191,8 @@ POPULATION = (
     ),
     Claim(
         "downhill", "No coarse gradient of identity, ReLU or clipped ReLU points uphill.",
-        "theorem", f"{PLACE}, lemmas on the correlation", "smallest cosine with the gradient in w over random (v, w)",
+        "theorem", f"{PLACE}, lemmas on the correlation",
+        "smallest cosine with the gradient in w over random (v, w)",
         extreme(min, "smallest", "alignment", what="all", surrogate=PAPERS), least=0, margin=1e-9,
     ),
     Claim(
@@ -226,7 +228,8 @@ POPULATION = (
     ),
     Claim(
         "push-none", "Those of ReLU and clipped ReLU do.",
-        "theorem", f"{PLACE}, lemmas on the coarse gradients", "largest length over teachers, in units of |v*|^2",
+        "theorem", f"{PLACE}, lemmas on the coarse gradients",
+        "largest length over teachers, in units of |v*|^2",
         extreme(max, "relative", "critical", what="push", surrogate=WINDOWED), most=0, margin=1e-12,
     ),
     Claim(
