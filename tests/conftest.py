@@ -89,3 +89,16 @@ def data_folder(need):
         return need(real_data.data_folder(name), f"the real {name} files", mend)
 
     return data_folder
+
+
+@pytest.fixture
+def clean_catalogue():
+    """What a test makes known by ``coarsegrad.own`` is forgotten after it."""
+    from coarsegrad import own
+    from coarsegrad.core.surrogates import SURROGATES
+
+    before = dict(SURROGATES)
+    yield
+    own.SOURCES.clear()
+    SURROGATES.clear()
+    SURROGATES.update(before)

@@ -17,10 +17,10 @@ MOST_LINES = 400
 
 FLOORS = (
     ("core", "measure", "problem", "view", "spec", "table"),
-    ("nn", "optim", "theory", "sim"),
+    ("nn", "optim", "theory", "sim", "own"),
     ("export", "runtime"),
     ("diagnose", "train"),
-    ("studies", "__init__"),
+    ("studies", "__init__", "options"),
     ("cli",),
     ("__main__",),
 )

@@ -12,16 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from coarsegrad import __version__
+from coarsegrad.options import configured, names, number, plan_options, shape_of
 
 OK, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
 Row = dict[str, Any]
-# The options of `train` and `compare` that are fields of the plan by the same name.
-_TEXT = ("data", "data-folder", "model", "optimizer", "schedule", "activations", "first", "last", "device",
-         "batch-norm", "start", "teacher")  # fmt: skip
-_WHOLE = ("epochs", "batch-size", "pretrain-epochs", "seed")
-_NUMBER = ("lr", "momentum", "weight-decay", "warmup", "grad-clip", "distill", "temperature")
-_LISTS = {"rule": "rules", "latent": "latent"}
-_FLAGS = ("amp", "compile", "reestimate-bn")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning threads crawl where the cores are shared
     words.command_line = shlex.join(["coarsegrad", *given])
     try:
+        _use(words.own_files)
         return words.run(words) or OK
     except KeyboardInterrupt:
         again = words.command_line if hasattr(words, "out") else ""
@@ -50,6 +45,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fault(error, FAILED)
     except (ValueError, ImportError) as error:
         return _fault(error, BAD_INPUT)
+
+
+def _use(files: Sequence[str]) -> None:
+    """Make the surrogates of the user's own files known."""
+    if files:
+        from coarsegrad import own
+
+        for file in files:
+            own.use(file)
 
 
 def _fault(error: Exception, code: int) -> int:
@@ -79,7 +83,7 @@ def _list(words: argparse.Namespace) -> None:
         return
     for title, rows in found.items():
         columns = ("name", "formula", "source") if "formula" in rows[0] else ("name", "says")
-        print(f"{title}\n{text_table([{name: row[name] for name in columns} for row in rows])}\n")
+        print(f"{title}\n{text_table([{name: row.get(name, '') for name in columns} for row in rows])}\n")
 
 
 def _catalogue(catalogue: dict[str, type]) -> list[Row]:
@@ -93,13 +97,12 @@ def _catalogue(catalogue: dict[str, type]) -> list[Row]:
 
 
 def _plot(words: argparse.Namespace) -> None:
-    from coarsegrad import spec
-    from coarsegrad.core.surrogates import SURROGATES
+    from coarsegrad import own
     from coarsegrad.train.report import surrogate_figure
     from coarsegrad.view import save
 
-    named = [(name, spec.read(name, SURROGATES)) for name in words.names]
-    progress = [_number(p, "--progress") for p in words.progress.split(",")]
+    named = [(name, own.surrogate(name)) for name in words.names]
+    progress = [number(p, "--progress") for p in words.progress.split(",")]
     if not all(0 <= p <= 1 for p in progress):
         raise ValueError(f"--progress lies in [0, 1], got {words.progress}")
     print(save(surrogate_figure(named, progress), words.out) or words.out)
@@ -123,7 +126,7 @@ def _plan(words: argparse.Namespace) -> None:
         from dataclasses import replace
 
         recipe = replace(recipe, **{k: None if v == "none" else v for k, v in changes.items()})
-    shape = _shape(words.in_shape) if words.in_shape else None
+    shape = shape_of(words.in_shape) if words.in_shape else None
     if ":" in words.model:
         model = _imported(words.model)
         example = None if shape is None else torch.zeros(1, *shape)
@@ -176,7 +179,7 @@ def _train(words: argparse.Namespace) -> None:
         "activation_surrogate": "activation_surrogate",
     }
     own = {field: getattr(words, name) for name, field in names.items() if getattr(words, name) is not None}
-    plan = TrainPlan.of({**_configured(words, read_config), **own})
+    plan = TrainPlan.of({**configured(words, read_config), **own})
     folder = Path(words.out)
     if (folder / "comparison.toml").exists():
         raise ValueError(f"{folder} holds a comparison: choose another folder for the run")
@@ -203,12 +206,12 @@ def _compare(words: argparse.Namespace) -> int:
     from coarsegrad.view.whole import write_whole
 
     lists = {
-        k: _names(v)
+        k: names(v)
         for k in ("bits", "surrogates", "weight_surrogates")
         if (v := getattr(words, k)) is not None
     }
     whole = {k: v for k in ("seeds", "tune") if (v := getattr(words, k)) is not None}
-    comparison = Comparison.of({**_configured(words, read_config), **lists, **whole})
+    comparison = Comparison.of({**configured(words, read_config), **lists, **whole})
     folder = Path(words.out)
     failed, known = [], 0
     with progress(0, words.json) as show:
@@ -245,7 +248,8 @@ def _study(words: argparse.Namespace) -> int:
     from coarsegrad.studies.page import publish
     from coarsegrad.studies.study import run
 
-    study, folder, options = find(words.name), Path(words.out), {"data_folder": words.data_folder}
+    study, folder = find(words.name), Path(words.out)
+    options = {"data_folder": words.data_folder, "own": words.own}
     with progress(0, words.json, "tasks") as show:
         for row in run(study, words.preset, folder, jobs=words.jobs, options=options):
             show(row["done"], row["text"], row, row["total"])
@@ -263,56 +267,6 @@ def _report(words: argparse.Namespace) -> None:
     print(report(words.folder))
 
 
-# Options into plain values.
-
-
-def _configured(words: argparse.Namespace, read_config: Callable) -> Row:
-    """File, then ``--set``, then options: the later one wins."""
-    values: Row = dict(read_config(words.config)) if words.config else {}
-    for text in words.set or ():
-        key, sign, value = text.partition("=")
-        if not sign:
-            raise ValueError(f"--set {text}: write --set KEY=VALUE")
-        try:
-            values[key.strip().replace("-", "_")] = json.loads(value)
-        except json.JSONDecodeError:
-            values[key.strip().replace("-", "_")] = {"True": True, "False": False}.get(value, value)
-    for option in (*_TEXT, *_WHOLE, *_NUMBER, *_FLAGS):
-        name = option.replace("-", "_")
-        if getattr(words, name) is not None:
-            values[name] = getattr(words, name)
-    for option, name in _LISTS.items():
-        if getattr(words, option):
-            values[name] = tuple(getattr(words, option))
-    return values
-
-
-def _names(text: str) -> tuple[str, ...]:
-    """Split at commas outside brackets: ``relu,clipped_relu(top=2)``."""
-    parts, depth = [""], 0
-    for letter in text:
-        depth += (letter in "([") - (letter in ")]")
-        if letter == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    return tuple(part.strip() for part in parts if part.strip())
-
-
-def _number(text: str, option: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"{option} takes numbers with commas between, got {text!r}") from None
-
-
-def _shape(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(n) for n in text.replace("x", ",").split(","))
-    except ValueError:
-        raise ValueError(f"--in-shape is like 3,32,32, got {text!r}") from None
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="coarsegrad",
@@ -325,6 +279,8 @@ def _parser() -> argparse.ArgumentParser:
     def command(name: str, run: Callable, text: str) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         made.set_defaults(run=run)
+        said = "run your Python file, so that its surrogates have names; may be repeated"
+        made.add_argument("--with", action="append", default=[], dest="own_files", metavar="FILE", help=said)
         return made
 
     it = command("list", _list, "surrogates, quantizers, data sets and models, with formula and source")
@@ -350,7 +306,7 @@ def _parser() -> argparse.ArgumentParser:
         it.add_argument(f"--{name}")
     it.add_argument("--json", action="store_true", help="for machines")
     it = command("train", _train, "train one network")
-    _plan_options(it)
+    plan_options(it)
     it.add_argument("--bits", metavar="RECIPE", help="w2a2, float, or recipe(...) in full")
     it.add_argument("--weight-surrogate", metavar="NAME")
     it.add_argument("--activation-surrogate", metavar="NAME")
@@ -359,7 +315,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     said = "estimators x bits x seeds under one budget, beside float and calibrated only"
     it = command("compare", _compare, said)
-    _plan_options(it)
+    plan_options(it)
     it.add_argument("--bits", metavar="w1a2,w2a2")
     it.add_argument("--surrogates", metavar="NAMES", help="of activations, commas between")
     it.add_argument("--weight-surrogates", metavar="NAMES")
@@ -376,23 +332,9 @@ def _parser() -> argparse.ArgumentParser:
     it.add_argument("--jobs", type=int, default=1, metavar="N", help="tasks at a time (%(default)s)")
     it.add_argument("--docs", metavar="FOLDER", help="also write the page NAME.md and its figures there")
     it.add_argument("--data-folder", metavar="FOLDER", help="for studies that train networks")
+    said = "also measure this surrogate, such as one of your own from a file --with FILE"
+    it.add_argument("--own", metavar="NAME", help=said)
     it.add_argument("--json", action="store_true", help="a JSON object per line, for machines")
     it = command("report", _report, "write report.html of a run or a comparison again")
     it.add_argument("folder")
     return parser
-
-
-def _plan_options(it: argparse.ArgumentParser) -> None:
-    it.add_argument(
-        "--out", required=True, metavar="FOLDER", help="results; the same command goes on where it stopped"
-    )
-    it.add_argument("--config", metavar="FILE", help=".toml or .yaml; options win over it")
-    it.add_argument("--set", action="append", metavar="KEY=VALUE", help="any field of the configuration")
-    it.add_argument("--json", action="store_true", help="a JSON object per line, for machines")
-    for options, kind in ((_TEXT, str), (_WHOLE, int), (_NUMBER, float)):
-        for option in options:
-            it.add_argument(f"--{option}", type=kind, metavar={str: "TEXT", int: "N", float: "X"}[kind])
-    for option in _LISTS:
-        it.add_argument(f"--{option}", action="append", metavar="TEXT")
-    for option in _FLAGS:
-        it.add_argument(f"--{option}", action=argparse.BooleanOptionalAction, default=None)

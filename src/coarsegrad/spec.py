@@ -30,7 +30,7 @@ def write(thing: Any) -> str:
             value = float(value)  # equal things have one written form
         if not _same(value, default):
             parts.append(f"{field.name}={_value(value)}")
-    return f"{_name(type(thing))}({','.join(parts)})" if parts else _name(type(thing))
+    return f"{name_of(type(thing))}({','.join(parts)})" if parts else name_of(type(thing))
 
 
 def read(text: str, *catalogues: Mapping[str, type]) -> Any:
@@ -66,7 +66,8 @@ def content_id(thing: Any) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
-def _name(cls: type) -> str:
+def name_of(cls: type) -> str:
+    """The name of a class in written forms: its ``name``, else its own in small letters."""
     name = getattr(cls, "name", None)
     return name if isinstance(name, str) else cls.__name__.lower()
 
@@ -97,7 +98,7 @@ def _value(value: Any) -> str:
 def _plain(thing: Any) -> Any:
     if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
         fields = {f.name: _plain(getattr(thing, f.name)) for f in dataclasses.fields(thing)}
-        return {"is": _name(type(thing)), **fields}
+        return {"is": name_of(type(thing)), **fields}
     if isinstance(thing, Mapping):
         return {str(key): _plain(value) for key, value in thing.items()}
     if isinstance(thing, tuple | list):

@@ -84,8 +84,8 @@ class Study:
         title: in a sentence.
         paper: authors, place, year, arXiv number.
         presets: what each takes, in words; the names are ``PRESETS``.
-        tasks: (preset, options) -> tasks; ``options`` hold what the command line says of places, such as
-            ``data_folder``, None where it is not said.
+        tasks: (preset, options) -> tasks; ``options`` hold what the command line says beside the preset:
+            ``data_folder``, and ``own``, the written form of a surrogate; None where it is not said.
         claims: with margins and expected verdicts, committed before the run that is published.
         story: rows -> chapters; a pure function, that also speaks of what is not there yet.
     """

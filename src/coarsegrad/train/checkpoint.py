@@ -5,6 +5,7 @@ read is plain tensors, numbers and text: nothing in a file that came from a stra
 
     plan.toml                  the whole configuration
     command.txt                the command that repeats the run
+    NAME.py                    a copy of the file of your own surrogate, if it has one; run only by --with
     versions.json              what it ran with
     rows.jsonl                 a row per epoch
     checkpoint.pt              after the last finished epoch, and checkpoint.previous.pt after the one before
@@ -17,6 +18,7 @@ import io
 import json
 import os
 import platform
+import shlex
 import struct
 import tempfile
 import warnings
@@ -27,6 +29,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
+from coarsegrad import own
 from coarsegrad.train.plan import PLACES, TrainPlan
 
 FORMAT = 1
@@ -65,15 +68,19 @@ class RunFolder:
             left.unlink(missing_ok=True)
         if resume and (self.last.exists() or self.previous.exists()):
             state = self.load(plan)
+            own.keep(plan.own_sources(), self.path, mend=ANOTHER)
             self.write_rows(state["rows"])
             return state
         if resume and (self.path / "plan.toml").exists():
             _require_same(self.path, TrainPlan.read(self.path / "plan.toml"), plan, ANOTHER)
+        own.keep(plan.own_sources(), self.path, mend=ANOTHER, replace=not resume)
         for file in (self.last, self.previous, self.path / "rows.jsonl"):
             file.unlink(missing_ok=True)
         start = f"torchrun --nproc-per-node {world} -m coarsegrad" if world > 1 else "coarsegrad"
         self._write_text("plan.toml", plan.write())
-        self._write_text("command.txt", f"{start} train --config plan.toml\n")
+        named = [shlex.quote(Path(source.path).name) for source in plan.own_sources()]
+        files = "".join(f" --with {name}" for name in named)
+        self._write_text("command.txt", f"{start} train --config plan.toml{files}\n")
         self._write_text("versions.json", json.dumps(versions(plan), indent=2) + "\n")
         return None
 

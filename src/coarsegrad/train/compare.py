@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from coarsegrad import spec
+from coarsegrad import own, spec
 from coarsegrad.nn import calibrate, prepare, reestimate_bn
 from coarsegrad.table import Table
 from coarsegrad.train import data as sources
@@ -106,6 +106,9 @@ def open_folder(comparison: Comparison, folder: Path) -> None:
                 f"{folder} holds another comparison ({'; '.join(differ)}): choose another folder"
             )
     folder.mkdir(parents=True, exist_ok=True)
+    plans = (comparison.plan(arm, comparison.base.seed) for arm in comparison.arms)
+    files = (source for plan in plans for source in plan.own_sources())
+    own.keep(files, folder, mend="choose another folder for the comparison")
     write_whole(file, comparison.write())
 
 

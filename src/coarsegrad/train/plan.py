@@ -14,8 +14,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
-from coarsegrad import spec
-from coarsegrad.core.surrogates import SURROGATES
+from coarsegrad import own, spec
 from coarsegrad.nn import Recipe, Rule
 from coarsegrad.optim import RULES
 from coarsegrad.train import data as sources
@@ -208,13 +207,18 @@ class TrainPlan:
             bits=Recipe.read(self.recipe).bits,
             weight_surrogate=None
             if self.weight_surrogate == "usual"
-            else spec.read(self.weight_surrogate, SURROGATES),
-            activation_surrogate=spec.read(self.activation_surrogate, SURROGATES),
+            else own.surrogate(self.weight_surrogate),
+            activation_surrogate=own.surrogate(self.activation_surrogate),
             first=self.first,
             last=self.last,
             rules=tuple(map(Rule.read, self.rules)),
             activations=self.activations,
         )
+
+    def own_sources(self) -> list[own.Source]:
+        """The user's own files that its surrogates come from."""
+        quantized = (self.weight_surrogate, self.activation_surrogate) if self.quantized else ()
+        return own.sources_of(self.recipe, *quantized)
 
     def read_schedule(self) -> Cosine | Constant | Step:
         """The schedule as an object."""

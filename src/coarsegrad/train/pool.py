@@ -16,6 +16,8 @@ from typing import Any, cast
 
 import torch
 
+from coarsegrad import own
+
 Row = dict[str, Any]
 
 
@@ -25,9 +27,10 @@ def side_by_side(
     """Run ``work(piece)`` for each piece, ``jobs`` of them at a time.
 
     Yields ``(index of the piece, row, 0)`` for every row, those of one piece in order, and ``(index, None,
-    seconds)`` when a piece is finished. Each process has its share of torch's threads. The processes end when
-    this generator does, whatever ends it, a ``kill -9`` of this process too. ``work`` and ``pieces`` are
-    pickled; what ``work`` raises is raised here. Raises ``ChildProcessError`` where a process died.
+    seconds)`` when a piece is finished. Each process has its share of torch's threads, and knows the user's
+    own surrogates. The processes end when this generator does, whatever ends it, a ``kill -9`` of this
+    process too. ``work`` and ``pieces`` are pickled; what ``work`` raises is raised here. Raises
+    ``ChildProcessError`` where a process died.
     """
     context = multiprocessing.get_context("spawn")
     jobs = min(jobs, len(pieces))
@@ -39,7 +42,7 @@ def side_by_side(
         for _ in range(jobs):
             line, theirs = context.Pipe()
             lines.append(line)
-            process = context.Process(target=_obey, args=(theirs, work, threads), daemon=True)
+            process = context.Process(target=_obey, args=(theirs, work, threads, own.sources()), daemon=True)
             with theirs, _deaf_to_ctrl_c():
                 process.start()
             workers[line] = _Worker(line, process)
@@ -131,9 +134,12 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _obey(line: Connection, work: Callable[[Any], Iterable[Row]], threads: int) -> None:
+def _obey(
+    line: Connection, work: Callable[[Any], Iterable[Row]], threads: int, files: list[own.Source]
+) -> None:
     """Do the pieces that come over the line; end at once when its other end is closed or gone."""
     torch.set_num_threads(threads)
+    own.use_again(files)
     given: queue.SimpleQueue = queue.SimpleQueue()
 
     def listen() -> None:

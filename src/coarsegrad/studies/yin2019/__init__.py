@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from coarsegrad.studies.study import Study, Task
-from coarsegrad.studies.yin2019 import descents, fields, training
+from coarsegrad.studies.yin2019 import descents, fields, training, yours
 from coarsegrad.studies.yin2019.claims import DESCENT, POPULATION
 from coarsegrad.studies.yin2019.story import story
 
@@ -18,21 +18,21 @@ _PRESETS = {
         "trials": 24, "grid": 40, "sizes": (100, 400, 1600),
         "batches": 1, "runs": 250, "steps": 1200, "step_size": 0.05, "window": 0.3, "near_runs": 50,
         "near_steps": 1200, "twins": (100, 800), "twin_runs": 20, "fineness": 40, "columns": 4,
-        "path_steps": 200,
+        "path_steps": 200, "own_runs": 24, "own_near": 4, "own_steps": 400,
     },
     "quick": {
         "points": 50, "blocks": 64, "samples": 1000, "aligned": 2000, "bins": 12, "teachers": 12,
         "trials": 40, "grid": 100, "sizes": (10, 100, 1000, 10000),
         "batches": 10, "runs": 1000, "steps": 5000, "step_size": 0.02, "window": 0.25, "near_runs": 50,
         "near_steps": 6000, "twins": (100, 400, 1600, 6400), "twin_runs": 30, "fineness": 160, "columns": 11,
-        "path_steps": 1600,
+        "path_steps": 1600, "own_runs": 100, "own_near": 10, "own_steps": 2500,
     },
     "paper": {
         "points": 200, "blocks": 100, "samples": 10000, "aligned": 20000, "bins": 24, "teachers": 40,
         "trials": 100, "grid": 200, "sizes": (10, 100, 1000, 10000, 100000),
         "batches": 100, "runs": 1000, "steps": 20000, "step_size": 0.005, "window": 0.1, "near_runs": 200,
         "near_steps": 20000, "twins": (100, 400, 1600, 6400, 25600), "twin_runs": 60, "fineness": 320,
-        "columns": 17, "path_steps": 3200,
+        "columns": 17, "path_steps": 3200, "own_runs": 500, "own_near": 50, "own_steps": 20000,
     },
 }  # fmt: skip
 # The theorem asks for |w| >= c_w, here ``window``, and for steps that are small enough. A step as long as
@@ -48,7 +48,10 @@ _STARTS = ((2.75, 1.0), (1.9, -1.3), (0.9, -1.0), (2.6, -0.2), (3.08, -0.9))
 
 
 def tasks(preset: str, options: Mapping[str, Any]) -> list[Task]:
-    """What a preset measures. ``short`` is ``quick`` and networks; those need ``data_folder`` to be said."""
+    """What a preset measures. ``short`` is ``quick`` and networks; those need ``data_folder`` to be said.
+
+    ``own`` names a surrogate that is measured beside the catalogue's, without a claim.
+    """
     p = _PRESETS["quick" if preset == "short" else preset]
     sampled = {"seed": 20190506, "blocks": p["blocks"], "samples": p["samples"]}
     found = [
@@ -97,6 +100,7 @@ def tasks(preset: str, options: Mapping[str, Any]) -> list[Task]:
              says=f"{s}, seed {seed}, N = {n}")
         for k, s in enumerate(fields.PAPERS) for seed in (21 + 2 * k, 22 + 2 * k) for n in p["twins"]
     ]  # fmt: skip
+    found += yours.tasks(options.get("own"), p)
     return found + training.tasks(preset, options.get("data_folder"))
 
 

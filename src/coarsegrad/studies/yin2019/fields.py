@@ -1,13 +1,14 @@
 """Coarse gradients on samples and in closed form: at random points, at critical points, along a line."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from coarsegrad import own
 from coarsegrad.core.surrogate import Surrogate
 from coarsegrad.core.surrogates import SURROGATES
 from coarsegrad.measure import cosine
@@ -19,15 +20,13 @@ from coarsegrad.theory import critical, hidden
 Settings = Mapping[str, Any]
 PAPERS = ("identity", "relu", "clipped_relu")
 """The three of the paper."""
-SLOPED = tuple(name for name in SURROGATES if name != "ewgs")
-"""All that have a slope; EWGS looks at the upstream gradient and has none."""
-_HALFWAY = ("ede", "reste")
+SLOPED = tuple(name for name in SURROGATES if name != "ewgs" and name not in own.SOURCES)
+"""All of the library that have a slope; EWGS looks at the upstream gradient and has none."""
 
 
 def surrogate_of(name: str) -> Surrogate:
-    """The catalogue's surrogate with its defaults; a scheduled one halfway through training."""
-    surrogate = SURROGATES[name]()
-    return surrogate.at(0.5) if name in _HALFWAY else surrogate
+    """The surrogate of this written form; a scheduled one halfway through training."""
+    return own.surrogate(name).at(0.5)
 
 
 def random_point(seed: int, number: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -68,7 +67,7 @@ def agreement(settings: Settings, place: Path) -> Iterator[Row]:
     """
     point = random_point(settings["seed"], settings["number"])
     v, w = point[:2]
-    z = _gaussian(settings, "data", settings["blocks"], settings["samples"], len(v), len(w))
+    z = gaussian(settings, "data", settings["blocks"], settings["samples"], len(v), len(w))
     dv, dw = sampled.gradient(*point, z)
     predicted_dv, predicted_dw = hidden.gradient(*point)
     theta, f = float(torch.arccos((cosine(w, point[3])).clamp(-1, 1))), float(hidden.loss(*point))
@@ -78,7 +77,7 @@ def agreement(settings: Settings, place: Path) -> Iterator[Row]:
     yield {**about, "what": "loss", **compared(sampled.loss(*point, z), hidden.loss(*point))}
     yield {**about, "what": "dv", **compared(dv, predicted_dv)}
     yield {**about, "what": "dw", "weight": sure, **compared(dw, predicted_dw)}
-    for name in SLOPED:
+    for name in settings.get("surrogates", SLOPED):
         surrogate, half = surrogate_of(name), len(z) // 2
         found = sampled.coarse_gradient(*point, surrogate, z)
         formula = hidden.coarse_gradient(*point, surrogate)
@@ -86,7 +85,23 @@ def agreement(settings: Settings, place: Path) -> Iterator[Row]:
         here = {**about, "cosine": float(cosine(formula, predicted_dw)), "surrogate": name}
         yield {**here, "what": "coarse", "weight": 1 / f, **compared(found, formula)}
         predicted, size = hidden.correlation(*point, surrogate), float(formula.square().sum())
-        yield {**here, "what": "correlation", "weight": sure / size, **compared(both, predicted)}
+        yield {
+            **here,
+            "what": "correlation",
+            "weight": sure / size if size else 0.0,
+            **compared(both, predicted),
+        }
+
+
+def random_points(seed: int, points: int) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Theta ``[points]`` and (v, w, v_star, w_star) of as many random points: m = 4, n = 5, |w| 0.3 to 5."""
+    draw, m, n = stream(seed, "teacher", 0), 4, 5
+    v, v_star = torch.from_numpy(draw.standard_normal((2, points, m)))
+    side, w_star = torch.from_numpy(draw.standard_normal((2, points, n)))
+    theta = torch.from_numpy(draw.uniform(0, math.pi, points))
+    size = torch.from_numpy(0.3 * (5 / 0.3) ** draw.uniform(size=points))
+    w_star = w_star / w_star.norm(dim=-1, keepdim=True)
+    return theta, (v, critical.place(theta, w_star, side) * size[:, None], v_star, w_star)
 
 
 def alignment(settings: Settings, place: Path) -> Iterator[Row]:
@@ -96,14 +111,8 @@ def alignment(settings: Settings, place: Path) -> Iterator[Row]:
     with the smallest cosine (below 0 is uphill) and the largest ratio of the descent inequality to its
     constant.
     """
-    draw, points, m, n = stream(settings["seed"], "teacher", 0), settings["points"], 4, 5
-    v, v_star = torch.from_numpy(draw.standard_normal((2, points, m)))
-    side, w_star = torch.from_numpy(draw.standard_normal((2, points, n)))
-    theta = torch.from_numpy(draw.uniform(0, math.pi, points))
-    size = torch.from_numpy(0.3 * (5 / 0.3) ** draw.uniform(size=points))
-    w_star = w_star / w_star.norm(dim=-1, keepdim=True)
-    w = critical.place(theta, w_star, side) * size[:, None]
-    surrogate, point = surrogate_of(settings["surrogate"]), (v, w, v_star, w_star)
+    points, surrogate = settings["points"], surrogate_of(settings["surrogate"])
+    theta, point = random_points(settings["seed"], points)
     found = hidden.correlation(*point, surrogate)
     coarse, true = hidden.coarse_gradient(*point, surrogate), hidden.gradient(*point)[1]
     cosines = found / (coarse.norm(dim=-1) * true.norm(dim=-1))
@@ -119,7 +128,7 @@ def alignment(settings: Settings, place: Path) -> Iterator[Row]:
     uphill = {"uphill": int((cosines < -1e-12).sum()), "tried": points}
     bound = None
     if settings["surrogate"] in ("relu", "clipped_relu"):
-        constant = hidden.descent_constant(surrogate, v.norm(dim=-1), w.norm(dim=-1))
+        constant = hidden.descent_constant(surrogate, point[0].norm(dim=-1), point[1].norm(dim=-1))
         bound = float((hidden.descent_ratio(*point, surrogate) / constant).max())
     yield {"what": "all", **overall, **uphill, "bound": bound}
 
@@ -132,9 +141,9 @@ def at_critical_points(settings: Settings, place: Path) -> Iterator[Row]:
     ``nearby``: the descent inequality's ratio at points nearer and nearer to it.
     """
     number = settings["number"]
-    problem = _with_spurious(settings["seed"], number)
+    problem = with_spurious(settings["seed"], number)
     v_star, w_star = problem.v_star, problem.w_star
-    z = _gaussian(settings, "data", settings["blocks"], settings["samples"], problem.m, problem.n)
+    z = gaussian(settings, "data", settings["blocks"], settings["samples"], problem.m, problem.n)
     saddle, spurious = critical.saddle(v_star), critical.spurious_minimizer(v_star)
     side = torch.from_numpy(stream(settings["seed"], "start", number).standard_normal(problem.n))
     at_saddle = saddle.v, critical.place(saddle.theta, w_star, side), v_star, w_star
@@ -146,16 +155,30 @@ def at_critical_points(settings: Settings, place: Path) -> Iterator[Row]:
         for where, point in (("saddle", at_saddle), ("spurious", at_spurious)):
             found = sampled.coarse_gradient(*point, surrogate_of(name), z)
             yield {"what": "zero", "of": f"{name}, {where}", **compared(found, torch.zeros_like(w_star))}
-    for name in SLOPED:
-        found = sampled.coarse_gradient(*at_spurious, surrogate_of(name), z) @ w_star
+    yield from pushes(settings, problem, z, SLOPED)
+    yield from ratios_nearby(settings, problem, PAPERS)
+
+
+def pushes(settings: Settings, problem: Problem, z: Tensor, names: Iterable[str]) -> Iterator[Row]:
+    """Per surrogate a row ``push``, at a problem's spurious minimizer."""
+    v_star, w_star = problem.v_star, problem.w_star
+    point = critical.spurious_minimizer(v_star).v, -w_star, v_star, w_star
+    for name in names:
+        found = sampled.coarse_gradient(*point, surrogate_of(name), z) @ w_star
         push = critical.push(v_star, w_star, surrogate_of(name))
         sign = -1 if found.mean() < 0 else 1
         sizes = {"formula": float(push), "sample": float(sign * found.mean())}
         relative = {"relative": float(push / v_star.norm().square())}
         yield {"what": "push", "surrogate": name, **sizes, **relative, **compared(sign * found, push)}
-    for name in PAPERS:
+
+
+def ratios_nearby(settings: Settings, problem: Problem, names: Iterable[str]) -> Iterator[Row]:
+    """Per surrogate and distance a row ``nearby``, beside a problem's spurious minimizer."""
+    v_star, w_star = problem.v_star, problem.w_star
+    side = torch.from_numpy(stream(settings["seed"], "start", settings["number"]).standard_normal(problem.n))
+    for name in names:
         for distance in settings["distances"]:
-            point = spurious.v, -w_star + distance * side, v_star, w_star
+            point = critical.spurious_minimizer(v_star).v, -w_star + distance * side, v_star, w_star
             ratio = float(hidden.descent_ratio(*point, surrogate_of(name)))
             yield {"what": "nearby", "surrogate": name, "distance": distance, "ratio": ratio}
 
@@ -178,7 +201,7 @@ def along_a_line(settings: Settings, place: Path) -> Iterator[Row]:
         side, w_star = torch.from_numpy(draw.standard_normal((2, n)))
         w_star = w_star / w_star.norm()
         w = critical.place(torch.tensor(2 * math.pi / 3).double(), w_star, side)
-        z = _gaussian({**settings, "number": trial}, "data", settings["samples"], m, n)
+        z = gaussian({**settings, "number": trial}, "data", settings["samples"], m, n)
         coarse = sampled.coarse_gradient(v, w, v_star, w_star, surrogate, z)
         down = -coarse / coarse.norm()
         planes = torch.stack((z @ w, z @ down, z @ w_star), -1)  # what the losses on the line depend on
@@ -201,11 +224,12 @@ def along_a_line(settings: Settings, place: Path) -> Iterator[Row]:
                 yield {"what": "curve", "step": t, "empirical": a, "population": b}
 
 
-def _gaussian(settings: Settings, purpose: str, *shape: int) -> Tensor:
+def gaussian(settings: Settings, purpose: str, *shape: int) -> Tensor:
+    """Standard normal numbers of a task, its own by ``seed``, ``purpose`` and ``number``."""
     return torch.from_numpy(stream(settings["seed"], purpose, settings["number"]).standard_normal(shape))
 
 
-def _with_spurious(seed: int, number: int) -> Problem:
+def with_spurious(seed: int, number: int) -> Problem:
     """The first problem that has a spurious minimizer with a push: m 2 to 6, n = 4."""
     for again in range(1000):
         problem = Problem.drawn(m=2 + number % 5, n=4, seed=seed + 1000 * (number + 1) + again)

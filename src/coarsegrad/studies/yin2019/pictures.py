@@ -1,7 +1,7 @@
 """The study's figures as data: each function takes rows and returns figures by the names of their files."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from coarsegrad.studies import drawn
@@ -20,17 +20,8 @@ _LOOSE = 0.3
 def fields(rows: Rows) -> dict[str, Figure]:
     """Cosine against theta, its spread by surrogate, and samples against formulas."""
     found, overall = {}, [row for row in rows["alignment"] if row["what"] == "all"]
-    lines = []
-    for name in PAPERS:
-        mine = [row for row in rows["alignment"] if row["surrogate"] == name and row["what"] == "bin"]
-        mine.sort(key=lambda row: row["theta"])
-        x, y, low, high = ([row[k] for row in mine] for k in ("theta", "median", "low", "high"))
-        lines.append(drawn.line(x, y, NAMES[name], low, high, color=COLORS[name]))
-    found["cosine-by-angle"] = drawn.figure(
-        "Coarse gradient and gradient: how well aligned?", "theta, angle between w and w* [radians]",
-        "cosine of the two, in w", lines,
-        caption="By formula, over random v, v* and |w|; median in a bin of theta, band from 5 % to 95 %.",
-    )  # fmt: skip
+    bins = [row for row in rows["alignment"] if row["what"] == "bin"]
+    found["cosine-by-angle"] = cosines({n: [r for r in bins if r["surrogate"] == n] for n in PAPERS})
     middle = sorted(overall, key=lambda row: -row["median"])
     found["cosine-by-surrogate"] = drawn.figure(
         "Every slope of the catalogue", "", "cosine with the gradient in w",
@@ -69,6 +60,20 @@ def fields(rows: Rows) -> dict[str, Figure]:
     return found
 
 
+def cosines(bins: Mapping[str, Sequence[Row]]) -> Figure:
+    """Cosine of coarse gradient and gradient in w against theta, of surrogates by name."""
+    lines = []
+    for name, mine in bins.items():
+        mine = sorted(mine, key=lambda row: row["theta"])
+        x, y, low, high = ([row[k] for row in mine] for k in ("theta", "median", "low", "high"))
+        lines.append(drawn.line(x, y, NAMES.get(name, name), low, high, color=COLORS.get(name, 3)))
+    return drawn.figure(
+        "Coarse gradient and gradient: how well aligned?", "theta, angle between w and w* [radians]",
+        "cosine of the two, in w", lines,
+        caption="By formula, over random v, v* and |w|; median in a bin of theta, band from 5 % to 95 %.",
+    )  # fmt: skip
+
+
 def _against(rows: Sequence[Row], label: str, color: int) -> Points:
     factor = [row["dot"] / row["size"] for row in rows]
     error = [2 * row["error"] / math.sqrt(row["size"]) / math.sqrt(row["comparisons"]) for row in rows]
@@ -86,23 +91,9 @@ def lines(rows: Sequence[Row]) -> dict[str, Figure]:
     """The empirical loss on one line at several sample sizes, for each of the three; and roughness by N."""
     found = {}
     for name in PAPERS:
-        items: list = []
-        mine = [row for row in rows if row["surrogate"] == name and row["what"] == "curve"]
-        sizes = sorted({row["samples"] for row in mine})
-        for color, n in zip((1, 2, 3, 0, 5), sizes, strict=False):
-            curve = [row for row in mine if row["samples"] == n]
-            x, y = [r["step"] for r in curve], [r["empirical"] for r in curve]
-            items.append(drawn.line(x, y, f"N = {n}", color=color))
-        if sizes:
-            curve = [row for row in mine if row["samples"] == sizes[-1]]
-            x, y = [r["step"] for r in curve], [r["population"] for r in curve]
-            items.append(
-                drawn.line(x, y, f"population, the line of N = {sizes[-1]}", dashed=True, color=_INK)
-            )
-        found[f"line-{name.replace('_', '-')}"] = drawn.figure(
-            f"{NAMES[name]}: loss along the negative coarse gradient", "step length, |w| = 1", "loss", items,
-            caption="One start; each N has its own coarse gradient, and so its own line.",
-        )  # fmt: skip
+        found[f"line-{name.replace('_', '-')}"] = along(
+            [row for row in rows if row["surrogate"] == name], NAMES[name]
+        )
     items = []
     for name in PAPERS:
         mine = [r for r in rows if r["surrogate"] == name and r["what"] == "trial"]
@@ -121,6 +112,25 @@ def lines(rows: Sequence[Row]) -> dict[str, Figure]:
         "Roughness: all rises between neighbouring steps, up to the population's best, in units of its fall.",
     )  # fmt: skip
     return found
+
+
+def along(rows: Sequence[Row], label: str) -> Figure:
+    """The empirical loss on one line of one surrogate, at several sample sizes."""
+    items: list = []
+    mine = [row for row in rows if row["what"] == "curve"]
+    sizes = sorted({row["samples"] for row in mine})
+    for color, n in zip((1, 2, 3, 0, 5), sizes, strict=False):
+        curve = [row for row in mine if row["samples"] == n]
+        x, y = [r["step"] for r in curve], [r["empirical"] for r in curve]
+        items.append(drawn.line(x, y, f"N = {n}", color=color))
+    if sizes:
+        curve = [row for row in mine if row["samples"] == sizes[-1]]
+        x, y = [r["step"] for r in curve], [r["population"] for r in curve]
+        items.append(drawn.line(x, y, f"population, the line of N = {sizes[-1]}", dashed=True, color=_INK))
+    return drawn.figure(
+        f"{label}: loss along the negative coarse gradient", "step length, |w| = 1", "loss", items,
+        caption="One start; each N has its own coarse gradient, and so its own line.",
+    )  # fmt: skip
 
 
 def landscape(rows: Sequence[Row]) -> dict[str, Figure]:

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 from coarsegrad.core.surrogates import SURROGATES
 from coarsegrad.studies.study import Chapter
 from coarsegrad.studies.verdict import Row, Rows
-from coarsegrad.studies.yin2019 import pictures, training
+from coarsegrad.studies.yin2019 import pictures, training, yours
 from coarsegrad.view import TableView
 
 
 def story(rows: Rows) -> list[Chapter]:
     """The chapters; those of which nothing was measured say so."""
     told = (_fields, _lines, _landscape, _descents, _near, _networks)
-    return [_about(), *(tell(rows) for tell in told)]
+    return [_about(), *yours.chapters(rows), *(tell(rows) for tell in told)]
 
 
 def _about() -> Chapter:
