@@ -14,6 +14,10 @@ from coarsegrad.studies.study import Study, Task
 _SMALL = {"data": "digits", "model": "mlp(widths=(32,),affine=False)", "batch_size": 32}
 _NET = {"data": "digits", "model": "lenet5(affine=False)", "batch_size": 32}
 _MNIST = {"data": "mnist", "model": "lenet5(affine=False)", "batch_size": 64}
+_FIRST_SEED = 10
+# A run with seeds 0 to 2 left a claim unresolved: that under a short memory of Adam's the distance shrinks with
+# the rate (exponent 0.04, -0.02 to 0.10, from two rates). The claim became the contrast of the two memories, and
+# the seeds new ones.
 # Learning rate times epochs is the same along a row: the same stretch of the flow in smaller steps.
 _PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {
@@ -41,6 +45,7 @@ _CHOICES = {
 def tasks(preset: str, options: Mapping[str, Any]) -> list[Task]:
     """What a preset measures: on the digits that come with scikit-learn; ``paper`` also on MNIST."""
     p, net = _PRESETS[preset], _SMALL if preset == "smoke" else _NET
+    seeds = range(_FIRST_SEED, _FIRST_SEED + p["seeds"])
     found = [Task("formulas", runs.formulas, {"seed": 3, "bits": 2, "sizes": (0.1, 0.03, 0.01, 3e-3, 1e-3)})]
 
     def twin(of: str, estimator: str, optimizer: str, lr: float, epochs: int, seed: int, bits: int) -> Task:
@@ -50,7 +55,7 @@ def tasks(preset: str, options: Mapping[str, Any]) -> list[Task]:
         says = f"{estimator} on {of}, {bits} bits, {optimizer} {lr:.2g}, seed {seed}"
         return Task("twins", runs.twins, settings, where={"data_folder": None}, says=says)
 
-    for seed in range(p["seeds"]):
+    for seed in seeds:
         for bits in p["bits"]:
             for optimizer in ("sgd", "adam") if bits == 2 else ("sgd",):
                 found += [
@@ -73,7 +78,7 @@ def tasks(preset: str, options: Mapping[str, Any]) -> list[Task]:
              {**on, **about, "epochs": epochs, "of": of, "estimator": name, "seed": seed},
              where={"data_folder": folder}, says=f"{name} on {of}, {on['data']}, seed {seed}")
         for on, epochs, folder in nets for of, names in _CHOICES.items() for name in names
-        for seed in range(p["seeds"])
+        for seed in seeds
     ]  # fmt: skip
     return found
 

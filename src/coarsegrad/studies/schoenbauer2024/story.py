@@ -7,7 +7,6 @@ from coarsegrad.measure import Interval, mean_interval
 from coarsegrad.studies import drawn
 from coarsegrad.studies.schoenbauer2024.claims import (
     Lockstep,
-    at_rate,
     by_seed,
     finals,
     locksteps,
@@ -187,7 +186,7 @@ def _choice(rows: Rows) -> Chapter:
                 figures[f"choice-{of}-{data}"] = _accuracies(f"{data}: estimators of {of}", stats, color)
             for name, value in stats.items():
                 row = {"estimator of": of, "estimator": name, "seeds": len(found[name])}
-                interval = "" if few else f"{value.low:.2f} to {value.high:.2f}"
+                interval = "" if few else f"{value.low:.2f} to {min(value.high, 100):.2f}"
                 table.append({**row, "accuracy [%]": round(value.estimate, 2), "95 %": interval})
             values = spread(rows, of, data)
             if len(values) > 1:
@@ -212,7 +211,7 @@ def _accuracies(title: str, stats: dict[str, Interval], color: int) -> Figure:
     ends = [[getattr(v, end) for v in stats.values()] for end in ("estimate", "low", "high")]
     return drawn.figure(
         title, "", "errors on test images [%]",
-        [drawn.bars(tuple(stats), [100 - v for v in ends[0]], low=[100 - v for v in ends[2]],
+        [drawn.bars(tuple(stats), [100 - v for v in ends[0]], low=[max(0.0, 100 - v) for v in ends[2]],
                high=[100 - v for v in ends[1]], color=color)],
         caption="Means over seeds with 95 % intervals.",
     )  # fmt: skip
@@ -222,23 +221,27 @@ def _map(rows: Rows) -> Chapter:
     title = "The map: when does the choice of estimator matter?"
     lines = []
     for _, says, about, runs in _FAMILIES:
-        found = at_rate(locksteps(rows, **about), min)
-        if not found:
-            continue
-        about_it = {run: by_seed(found, lambda one, run=run: log_ratio(one, run)) for run in runs}
-        row: Row = {"estimator of": says, "smallest rate": found[0]["estimator"]["lr"]}
-        for run, values in about_it.items():
-            row[f"{run}: ratio"] = math.exp(_mean(values))
-        least = min(math.exp(_mean(values)) for values in about_it.values())
-        row["so"] = (
-            "the same training, once mended" if least < 1 and row.get("mended: ratio") == least
-            else "the same training" if least < 1 else "another training"
-        )  # fmt: skip
-        lines.append(row)
+        found = locksteps(rows, **about)
+        for lr in sorted({one["estimator"]["lr"] for one in found}, reverse=True):
+            mine = [one for one in found if one["estimator"]["lr"] == lr]
+            ratios = {run: math.exp(_mean(log_ratio(one, run) for one in mine)) for run in runs}
+            row: Row = {"estimator of": says, "learning rate": lr, "epochs": mine[0]["estimator"]["epochs"]}
+            row |= {f"{run}: ratio": ratios.get(run) for run in ("plain", "mended", "best rate")}
+            row["so"] = _said(ratios)
+            lines.append(row)
     if not lines:
         return Chapter(title, "Nothing was measured yet.")
     text = (
-        "*Simulation.* Ratios at the smallest rate that was run, estimators and seeds pooled: the distance "
-        "over that of the estimator to itself with its batches in another order."
+        "*Simulation.* Ratios of distances, estimators and seeds pooled: over that of the estimator to "
+        "itself with its batches in another order. At most 1: cannot be told from a rerun. Over 1.1: another "
+        "training."
     )
     return Chapter(title, text, (TableView.of(lines),))
+
+
+def _said(ratios: dict[str, float]) -> str:
+    """What the ratios mean, in words: the least mending that makes it the same training."""
+    for run, how in (("plain", ""), ("mended", ", once mended"), ("best rate", ", at the best rate")):
+        if ratios.get(run, math.inf) <= 1:
+            return f"the same training{how}"
+    return "another training" if min(ratios.values()) > 1.1 else "about as far as a rerun"
