@@ -15,9 +15,9 @@ _SMALL = {"data": "digits", "model": "mlp(widths=(32,),affine=False)", "batch_si
 _NET = {"data": "digits", "model": "lenet5(affine=False)", "batch_size": 32}
 _MNIST = {"data": "mnist", "model": "lenet5(affine=False)", "batch_size": 64}
 _FIRST_SEED = 10
-# A run with seeds 0 to 2 left a claim unresolved: that under a short memory of Adam's the distance shrinks with
-# the rate (exponent 0.04, -0.02 to 0.10, from two rates). The claim became the contrast of the two memories, and
-# the seeds new ones.
+# A run with seeds 0 to 2 left a claim unresolved: that under a short memory of Adam's the distance shrinks
+# with the rate (exponent 0.04, -0.02 to 0.10, from two rates). The claim became the contrast of the two
+# memories, and the seeds new ones.
 # Learning rate times epochs is the same along a row: the same stretch of the flow in smaller steps.
 _PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {
