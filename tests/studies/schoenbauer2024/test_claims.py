@@ -1,13 +1,14 @@
 import math
 from dataclasses import replace
+from importlib import import_module
 
 import pytest
 
 from coarsegrad.studies.schoenbauer2024 import STUDY, claims, runs
 from coarsegrad.studies.study import verdicts
 from coarsegrad.studies.verdict import judge
-from coarsegrad.theory import disguise as theorem
 
+theorem = import_module("coarsegrad.theory.disguise")
 CLAIMS = {claim.id: claim for claim in STUDY.claims}
 
 
