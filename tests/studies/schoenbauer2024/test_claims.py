@@ -52,16 +52,22 @@ def test_the_best_rate_is_the_nearest_but_not_the_estimator_itself():
     assert claims.log_ratio(one, "best rate") == pytest.approx(math.log(2))
 
 
-def test_spreads_are_of_the_seeds_that_all_estimators_have():
-    rows = {
-        "choice": [
-            {"of": "weights", "data": "digits", "estimator": name, "seed": seed, "accuracy": 90 + k + seed}
-            for k, name in enumerate(("identity", "wave", "clipped")) for seed in range(3 - (k == 0))
-        ]
-    }  # fmt: skip
-    assert claims.spread(rows, "weights") == [2, 2]
-    assert claims.spread(rows, "weights", names=("identity", "wave")) == [1, 1]
-    assert claims.spread(rows, "activations") == []
+def choice(of, **accuracies):
+    return [
+        {"of": of, "data": "digits", "estimator": name.replace("_", " "), "seed": seed, "accuracy": a}
+        for name, by_seed in accuracies.items() for seed, a in enumerate(by_seed)
+    ]  # fmt: skip
+
+
+def test_accuracies_are_compared_seed_by_seed_with_the_plain_estimators():
+    near = {"identity": [97, 98, 99, 98], "wave": [97.1, 98, 99, 98.1], "soft_steps": [97, 98.1, 99, 97.9]}
+    rows = {"choice": choice("weights", inverse_wave=[97, 98.2, 99, 98], **near)}
+    assert verdict("weights-alike", rows) == "confirmed" and verdict("activations-cost", rows) == "not run"
+    rows = {"choice": choice("weights", inverse_wave=[95, 96.2, 97, 96], **near)}
+    assert verdict("weights-alike", rows) == "refuted"
+    rows = {"choice": choice("activations", identity=[97, 98, 99], inverse_wave=[95, 96.2, 97])}
+    assert verdict("activations-cost", rows) == "confirmed"
+    assert claims.spread(rows, "activations") == [2, pytest.approx(1.8), 2]
 
 
 @pytest.mark.parametrize("broken", ["rate", "warp"])
