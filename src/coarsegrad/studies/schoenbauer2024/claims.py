@@ -202,9 +202,11 @@ CLAIMS = (
           "measured here", _LOG, _compared("best rate", "other order", steps=min, **_ACT), least=0.0,
           expected=_MEASURED),
     Claim("activations-cost", "Activations: the wrong one of the estimators that on weights are all alike "
-          "costs accuracy.", "simulation", "measured here", "inverse wave less identity, points, paired by seed",
+          "costs accuracy.", "simulation", "measured here",
+          "inverse wave less identity, points, paired by seed",
           _activations_gap, most=-0.5, expected=_MEASURED),
     Claim("weights-alike", "Weights: the estimators that the theorem covers end within a point of the "
           "plain one.", "simulation", "measured here",
-          "gap to identity that reaches farthest, points, paired by seed", _weights_gap, least=-1.0, most=1.0, expected=_MEASURED),
+          "gap to identity that reaches farthest, points, paired by seed", _weights_gap,
+          least=-1.0, most=1.0, expected=_MEASURED),
 )  # fmt: skip
