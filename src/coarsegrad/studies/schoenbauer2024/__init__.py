@@ -18,7 +18,7 @@ _FIRST_SEED, _FIRST_CHOICE = 10, 20
 # Seeds 0 to 2 left a claim unresolved: that under a short memory of Adam's the distance shrinks with the
 # rate (exponent 0.04, -0.02 to 0.10, from two rates); the claim became the contrast of the two memories.
 # Seeds 10 to 12 left two unresolved that looked at the spread of final accuracies, three seeds and 355 test
-# images (activations less weights 3.1 points, -0.6 to 6.8); they became paired gaps, with more seeds and new ones.
+# images (activations less weights 3.1 points, -0.6 to 6.8); they became paired gaps, on more seeds and new.
 # Learning rate times epochs is the same along a row: the same stretch of the flow in smaller steps.
 _PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {
