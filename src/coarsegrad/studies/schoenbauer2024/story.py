@@ -135,7 +135,7 @@ def _distances(title: str, found: Sequence[Lockstep], runs: Sequence[str]) -> Fi
         )
     return drawn.figure(
         f"{title}: how far from the estimator's run?", "learning rate",
-        "distance / path of the estimator's run", lines, log_x=True, log_y=True,
+        "distance / path of the estimator's run", lines, log_x=True,
         caption="Geometric mean over estimators and paired seeds, band: 95 % over seeds.",
     )  # fmt: skip
 
