@@ -27,7 +27,9 @@ FLOORS = (
 FLOOR = {place: number for number, places in enumerate(FLOORS, start=1) for place in places}
 EVERYWHERE = {"torch", "numpy"}
 ONE_HOME = {"sklearn", "pooch", "PIL", "rich", "yaml", "matplotlib", "numba"}  # one file each may import it
-KERNELS = {"coarsegrad.core.threads"}  # and with Numba this one, which runs the kernels of the other
+KERNELS = {  # and with Numba these: what runs the kernels of core on threads, and the kernels of sim
+    "coarsegrad.core.threads", "coarsegrad.sim.kernels", "coarsegrad.sim.vectors",
+}  # fmt: skip
 COMES_WITH = {"llvmlite": "numba"}  # and lives in the same file
 PURE = {"core", "measure", "problem", "theory", "sim"}
 NO_NAME = {"utils", "util", "misc", "common", "helpers", "helper"}

@@ -10,6 +10,7 @@ from coarsegrad.core.quantizers import QuantizedReLU
 from coarsegrad.core.scales import Scale
 from coarsegrad.core.surrogates import EWGS, ClippedReLU, HardTanh, Identity, ReLU, Triangular
 from coarsegrad.problem import Problem, Window
+from coarsegrad.problem.laws import Laplace
 from coarsegrad.theory import critical, hidden
 from coarsegrad.theory.critical import GLOBAL, NOT_CRITICAL, SPURIOUS
 from coarsegrad.theory.descend import descend
@@ -178,6 +179,7 @@ def test_a_record_may_be_an_iterator_and_groups_do_not_matter(monkeypatch):
         ({}, {"step_size": -1.0}, "positive and finite"),
         ({}, {"record": (-1,)}, "names steps from 0"),
         ({"teachers": 3}, {}, "3 teachers"),
+        ({"inputs": Laplace()}, {}, "knows standard normal inputs, .*sim.descend samples any law"),
     ],
 )
 def test_bad_input_is_refused_with_the_mend(fields, how, mend):

@@ -81,12 +81,7 @@ class Watch:
     """Keeps the books of a descent: ``see`` every step once, in order, then ``close``."""
 
     def __init__(self, problem: Problem, steps: int, record: Iterable[int] | None, window: Window | None):
-        if type(steps) is not int or steps < 0:
-            raise ValueError(f"steps=... is a whole number that is not negative, got {steps!r}")
-        self.steps = steps
-        self.recorded = tuple(sorted({0, steps} if record is None else set(record)))
-        if not all(type(t) is int and 0 <= t <= steps for t in self.recorded):
-            raise ValueError(f"record=... names steps from 0 to {steps}, got {self.recorded}")
+        self.steps, self.recorded = steps, checked_record(steps, record)
         self._asked = frozenset(self.recorded)
         self._window = window or Window()
         self._slack = 1e-12 * problem.v_star.square().sum(-1)
@@ -141,6 +136,16 @@ def checked_start(problem: Problem, start: tuple[Tensor, Tensor]) -> tuple[Tenso
     if not all(torch.isfinite(t).all() for t in start):
         raise ValueError("start=(v, w) must be finite")
     return start[0].to(problem.v_star), start[1].to(problem.w_star)
+
+
+def checked_record(steps: int, record: Iterable[int] | None) -> tuple[int, ...]:
+    """The steps to record, in order, by default first and last; ``ValueError`` unless from 0 to ``steps``."""
+    if type(steps) is not int or steps < 0:
+        raise ValueError(f"steps=... is a whole number that is not negative, got {steps!r}")
+    recorded = tuple(sorted({0, steps} if record is None else set(record)))
+    if not all(type(t) is int and 0 <= t <= steps for t in recorded):
+        raise ValueError(f"record=... names steps from 0 to {steps}, got {recorded}")
+    return recorded
 
 
 def checked_step(step_size: float) -> float:

@@ -1,7 +1,7 @@
 r"""A student learns a teacher: the one problem that ``theory`` predicts and ``sim`` samples.
 
 The network is \(y(Z; v, w) = v^T \sigma(Zw)\): one filter w over the m rows (patches) of Z, a hard
-threshold \(\sigma(x) = 1\{x > 0\}\), a second layer v. A teacher \((v^*, w^*)\) labels Gaussian Z; the
+threshold \(\sigma(x) = 1\{x > 0\}\), a second layer v. A teacher \((v^*, w^*)\) labels random Z; the
 student's loss is half the squared error. Yin et al. 2019, arXiv:1903.05662; Jeong, Xin & Yin 2025,
 arXiv:2505.18113.
 """
@@ -14,9 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from coarsegrad.problem.laws import STANDARD, Law, checked_law
+
 TRAINED = ("both", "w")
 WEIGHTS = ("float", "binary")
-STREAMS = ("teacher", "start", "data", "noise")
+STREAMS = ("teacher", "start", "data", "noise", "batch")
 
 
 class Activation(Protocol):
@@ -48,6 +50,7 @@ class Problem:
         activation: a quantizer in place of the threshold; its scale must not depend on the data.
         samples: N of the finite-sample problem; None for the population, where Z is averaged out.
         noise: standard deviation of the Gaussian label noise (samples only: it has mean zero).
+        inputs: the law of Z's entries, of ``problem.laws``; the population is known for the standard normal.
 
     Raises ``ValueError`` with the mend for anything else.
 
@@ -67,6 +70,7 @@ class Problem:
     activation: Activation | None = None
     samples: int | None = None
     noise: float = 0.0
+    inputs: Law = STANDARD
 
     def __post_init__(self):
         for name, known in (("trained", TRAINED), ("weights", WEIGHTS)):
@@ -88,6 +92,7 @@ class Problem:
             raise ValueError(
                 "Problem(noise=...) is averaged out of the population's gradients; say samples=... too"
             )
+        checked_law(self.inputs)
         scale = None if self.activation is None else self.activation.scale
         if scale is not None and (scale.statistic not in ("one", "half_gaussian") or scale.learned):
             raise ValueError(

@@ -1,5 +1,8 @@
 """The teacher-student problem by sampling. Knows no formula: what it says can be held against ``theory``."""
 
 from .descend import descend
+from .outcome import Recovery
+from .plan import Plan, plan
+from .recover import recover
 
-__all__ = ["descend"]
+__all__ = ["descend", "recover", "Recovery", "plan", "Plan"]

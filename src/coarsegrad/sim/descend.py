@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable
 
-import torch
 from torch import Tensor
 
 from coarsegrad.core.surrogate import Surrogate
-from coarsegrad.problem import Descent, Problem, Window, stream
+from coarsegrad.problem import Descent, Problem, Window
 from coarsegrad.problem.descent import checked_start
 from coarsegrad.problem.descent import descend as follow
-from coarsegrad.sim.hidden import output, step
+from coarsegrad.sim.hidden import step
+from coarsegrad.sim.samples import samples
 
 METHODS = ("auto", "direct")
 
@@ -67,7 +67,7 @@ def descend(
     for first in range(0, runs, group):
         some = slice(first, min(first + group, runs))
         part = problem.some(some)
-        z, labels = _data(part, seed, range(runs)[some])
+        z, labels = samples(part, seed, range(runs)[some])
 
         def field(v, w, labels=labels, z=z):
             return step(v, w, labels, z, surrogate, activation=problem.activation)
@@ -79,18 +79,3 @@ def descend(
             )
         )  # fmt: skip
     return Descent.joined(parts)
-
-
-def _data(problem: Problem, seed: int, runs: range) -> tuple[Tensor, Tensor]:
-    """Z ``[runs, N, m, n]`` and the labels ``[runs, N]`` of these runs."""
-    shape = (problem.samples or 0, problem.m, problem.n)
-    z = torch.stack([_normal(problem, seed, "data", run, shape) for run in runs])
-    labels = output(problem.v_star, problem.w_star, z, None, problem.activation)
-    if problem.noise:
-        noise = [_normal(problem, seed, "noise", run, shape[:1]) for run in runs]
-        labels = labels + problem.noise * torch.stack(noise)
-    return z, labels
-
-
-def _normal(problem: Problem, seed: int, purpose: str, run: int, shape: tuple[int, ...]) -> Tensor:
-    return torch.from_numpy(stream(seed, purpose, run).standard_normal(shape)).to(problem.v_star)

@@ -18,6 +18,7 @@ from coarsegrad.core.surrogate import Surrogate
 from coarsegrad.problem import Descent, Problem, Window
 from coarsegrad.problem.descent import Watch, checked_start, checked_step
 from coarsegrad.problem.descent import descend as follow
+from coarsegrad.problem.laws import STANDARD
 from coarsegrad.theory import hidden
 from coarsegrad.theory.gauss import THRESHOLD, Staircase, _slope_moments, plain
 
@@ -60,6 +61,10 @@ def descend(
     """
     if method not in METHODS:
         raise ValueError(f"method={method!r} is unknown; known: {', '.join(METHODS)}")
+    if problem.inputs != STANDARD:
+        raise ValueError(
+            f"theory.descend knows standard normal inputs, not {problem.inputs}; sim.descend samples any law"
+        )
     start = checked_start(problem, start)
     off_origin = bool(start[1].ne(0).any(-1).all())
     few = problem.weights == "float" and problem.activation is None and off_origin

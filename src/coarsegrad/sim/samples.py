@@ -1,0 +1,32 @@
+"""The samples of a run: its inputs Z and its labels, from ``seed`` and the run's number alone."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from coarsegrad.problem import Problem, stream
+from coarsegrad.sim.hidden import output
+
+
+def fill(problem: Problem, seed: int, run: int, z: np.ndarray) -> None:
+    """Write the run's inputs into ``z`` ``[N, m, n]``."""
+    problem.inputs.fill(stream(seed, "data", run), z)
+
+
+def noise(problem: Problem, seed: int, run: int) -> np.ndarray:
+    """What is added to the run's labels, ``[N]``, float64."""
+    if not problem.noise:
+        return np.zeros(problem.samples or 0)
+    return problem.noise * stream(seed, "noise", run).standard_normal(problem.samples or 0)
+
+
+def samples(problem: Problem, seed: int, runs: range) -> tuple[Tensor, Tensor]:
+    """Z ``[runs, N, m, n]`` and the labels ``[runs, N]`` of these runs."""
+    z = torch.empty(len(runs), problem.samples or 0, problem.m, problem.n, dtype=problem.v_star.dtype)
+    for place, run in zip(z.numpy(), runs, strict=True):
+        fill(problem, seed, run, place)
+    z = z.to(problem.v_star.device)
+    labels = output(problem.v_star, problem.w_star, z, None, problem.activation)
+    if problem.noise:
+        labels = labels + torch.from_numpy(np.stack([noise(problem, seed, run) for run in runs])).to(labels)
+    return z, labels

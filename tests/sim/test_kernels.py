@@ -1,0 +1,87 @@
+"""The loops against NumPy, and the store of patterns against a dict."""
+
+import numpy as np
+import pytest
+
+from coarsegrad.sim import kernels
+
+
+@pytest.fixture
+def draw():
+    return np.random.default_rng(0)
+
+
+def test_images_are_the_products(draw):
+    z, w, x = draw.standard_normal((12, 5)), draw.standard_normal(5), np.empty(12)
+    kernels.forward(z, w, x)
+    np.testing.assert_allclose(x, z @ w)
+    kernels.flip(z, np.array([1, 4]), np.array([0.5, -2.0]), x)
+    np.testing.assert_allclose(x, z @ (w + np.array([0, 0.5, 0, 0, -2])))
+
+
+def test_sums_over_rows_follow_what_the_rows_send(draw):
+    z, c, before, total = draw.standard_normal((12, 5)), draw.standard_normal(12), np.zeros(12), np.zeros(5)
+    rows, by, sums = np.empty(13, np.int64), np.empty(13), np.zeros(3, np.int64)
+    updated = []
+    for changes in (12, 2, 9, 1, 0):
+        c[:changes] = draw.standard_normal(changes)
+        kernels.share(z, c, before, rows, by, total, sums)
+        np.testing.assert_allclose(total, z.T @ c)
+        updated.append(int(sums[1]))
+    assert updated == [0, 1, 2, 3, 4]  # 9 of 12 read less than 12
+    kernels.share(z, np.zeros(12), before, rows, by, total, sums)
+    assert not total.any() and sums[1] == 0
+
+
+def test_residuals_and_what_a_window_lets_through(draw):
+    x, v, labels, rest, c = (
+        draw.standard_normal(6),
+        np.array([1.0, -2.0]),
+        np.array([1.0, 0, 0]),
+        *np.empty((2, 6)),
+    )
+    x[3] = 0.0
+    rest = rest[:3]
+    assert kernels.residuals(x, v, labels, rest) == 1
+    np.testing.assert_allclose(rest, (x.reshape(3, 2) > 0) @ v - labels)
+    kernels.window(x, v, rest, 0.0, 1.0, c)
+    np.testing.assert_allclose(
+        c.reshape(3, 2), np.where((x > 0) & (x < 1), 1, 0).reshape(3, 2) * np.outer(rest, v)
+    )
+    kernels.heads(x, v, np.ones(3), rest)
+    np.testing.assert_allclose(rest, (x.reshape(3, 2) > 0) @ v + 1)
+
+
+def test_tensors_give_the_gradient_for_any_v(draw):
+    n, m, samples = 4, 3, 20
+    z, x, slope, labels, v = (draw.standard_normal(s) for s in ((samples * m, n), 60, 60, samples, m))
+    out = np.zeros(m * m * n + m * n + m * m + m)
+    kernels.tensors(z, x, slope, labels, m, out)
+    dv, dw = np.empty(m), np.empty(n)
+    kernels._both(out, v, dv, dw)
+    hidden = (x > 0).reshape(samples, m)
+    rest = hidden @ v - labels
+    np.testing.assert_allclose(dv, rest @ hidden)
+    np.testing.assert_allclose(dw, (slope * np.outer(rest, v).ravel()) @ z)
+
+
+def test_kept_patterns_are_found_and_the_least_used_goes(draw):
+    n, slots = 130, 16
+    kept, used, values = np.empty((slots, 3), np.uint64), np.zeros(slots, np.int64), np.empty((slots, 1))
+    counts, known, words = np.zeros(len(kernels.COUNTS), np.int64), {}, np.empty(3, np.uint64)
+    for k in range(60):
+        negative = draw.random(n) < 0.5
+        known[tuple(negative)] = float(k)
+        kernels.insert(negative, np.array([float(k)]), kept, used, values, counts)
+    found = 0
+    for negative, value in known.items():
+        kernels._pack(np.array(negative), words)
+        slot = kernels._find(words, kept, used)
+        found += slot >= 0
+        assert slot < 0 or values[slot, 0] == value
+    assert found == slots and counts[kernels.COUNTS.index("evictions")] == 60 - slots
+    assert slot >= 0  # the newest stays
+
+
+def test_bins_are_powers_of_two():
+    assert [kernels._bin(k) for k in (1, 2, 3, 4, 1023, 1024)] == [0, 1, 1, 2, 9, 10]
