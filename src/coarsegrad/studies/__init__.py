@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 STUDIES = {
     "yin2019": "coarsegrad.studies.yin2019",
     "schoenbauer2024": "coarsegrad.studies.schoenbauer2024",
+    "jeong2025-complexity": "coarsegrad.studies.jeong2025.complexity",
 }
 """Where each study's ``STUDY`` stands."""
 
