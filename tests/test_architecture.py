@@ -20,13 +20,14 @@ FLOORS = (
     ("nn", "optim", "theory", "sim"),
     ("export", "runtime"),
     ("diagnose", "train"),
-    ("studies", "__init__"),
+    ("studies", "results", "__init__"),
     ("cli",),
     ("__main__",),
 )
 FLOOR = {place: number for number, places in enumerate(FLOORS, start=1) for place in places}
 EVERYWHERE = {"torch", "numpy"}
-ONE_HOME = {"sklearn", "pooch", "PIL", "rich", "yaml", "matplotlib", "numba"}  # one file each may import it
+# One file each may import it.
+ONE_HOME = {"sklearn", "pooch", "PIL", "rich", "yaml", "matplotlib", "numba", "distributed", "pyarrow"}
 KERNELS = {"coarsegrad.core.threads"}  # and with Numba this one, which runs the kernels of the other
 COMES_WITH = {"llvmlite": "numba"}  # and lives in the same file
 PURE = {"core", "measure", "problem", "theory", "sim"}
@@ -197,5 +198,5 @@ def test_the_lower_rooms_print_nothing_open_nothing_and_seed_nothing():
 def test_the_one_home_libraries_are_what_the_extras_install():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     import_name = {"scikit-learn": "sklearn", "pillow": "PIL", "pyyaml": "yaml"}
-    installed = extras["train"] + extras["plots"] + extras["fast"]
+    installed = {name for extra in ("train", "plots", "fast", "cluster", "parquet") for name in extras[extra]}
     assert {import_name.get(name, name) for name in installed} == ONE_HOME
