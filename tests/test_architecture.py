@@ -20,13 +20,14 @@ FLOORS = (
     ("nn", "optim", "theory", "sim", "own"),
     ("export", "runtime"),
     ("diagnose", "train"),
-    ("studies", "__init__", "options"),
+    ("studies", "__init__", "options", "results"),
     ("cli",),
     ("__main__",),
 )
 FLOOR = {place: number for number, places in enumerate(FLOORS, start=1) for place in places}
 EVERYWHERE = {"torch", "numpy"}
-ONE_HOME = {"sklearn", "pooch", "PIL", "rich", "yaml", "matplotlib", "numba"}  # one file each may import it
+# One file each may import it.
+ONE_HOME = {"sklearn", "pooch", "PIL", "rich", "yaml", "matplotlib", "numba", "distributed", "pyarrow"}
 KERNELS = {  # and with Numba these: what runs the kernels of core on threads, and the kernels of sim
     "coarsegrad.core.threads", "coarsegrad.sim.kernels", "coarsegrad.sim.vectors",
 }  # fmt: skip
@@ -199,5 +200,5 @@ def test_the_lower_rooms_print_nothing_open_nothing_and_seed_nothing():
 def test_the_one_home_libraries_are_what_the_extras_install():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     import_name = {"scikit-learn": "sklearn", "pillow": "PIL", "pyyaml": "yaml"}
-    installed = extras["train"] + extras["plots"] + extras["fast"]
+    installed = {name for extra in ("train", "plots", "fast", "cluster", "parquet") for name in extras[extra]}
     assert {import_name.get(name, name) for name in installed} == ONE_HOME

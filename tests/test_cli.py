@@ -88,6 +88,9 @@ def test_plan_of_a_users_own_factory(tmp_path, monkeypatch, capsys):
         (["compare", "--out", "{}", "--bits", "w1a2,w11a2"], "1 to 8, got 11"),
         (["compare", "--out", "{}", "--seeds", "0"], "seeds=...) is a whole number, 1 or more"),
         (["compare", "--out", "{}", "--set", "recipe=w2a2"], "list bits"),
+        (["study", "yin2019", "--out", "{}", "--workers", "0"], "workers=...) is a whole number, 1 or more"),
+        (["study", "yin2019", "--out", "{}", "--scheduler", "here"], "like tcp://host:8786, got 'here'"),
+        (["results", "{}"], "holds no results"),
         (["report", "{}"], "neither a run nor a comparison"),
     ],
 )  # fmt: skip

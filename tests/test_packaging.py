@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-HEAVY = {"numba", "sklearn", "matplotlib", "rich", "yaml", "pooch", "PIL", "transformers", "monai", "scipy"}
+HEAVY = {"numba", "sklearn", "matplotlib", "rich", "yaml", "pooch", "PIL", "transformers", "monai", "scipy",
+         "distributed", "dask", "pyarrow"}  # fmt: skip
 
 SAY_MODULES = """
 import sys

@@ -11,7 +11,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from coarsegrad import __version__
+from coarsegrad import __version__, results
 from coarsegrad.options import configured, names, number, plan_options, shape_of
 
 OK, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
@@ -237,7 +237,7 @@ def _compare(words: argparse.Namespace) -> int:
 
 def _study(words: argparse.Namespace) -> int:
     from coarsegrad.studies import STUDIES, find
-    from coarsegrad.train.screen import finite, progress, text_table
+    from coarsegrad.train.screen import finite, progress, study_line, text_table
 
     if words.name is None:
         listed = [{"name": study.name, "paper": study.paper} for study in map(find, STUDIES)]
@@ -250,9 +250,10 @@ def _study(words: argparse.Namespace) -> int:
 
     study, folder = find(words.name), Path(words.out)
     options = {"data_folder": words.data_folder, "own": words.own}
+    hands = {"workers": words.workers, "scheduler": words.scheduler}
     with progress(0, words.json, "tasks") as show:
-        for row in run(study, words.preset, folder, jobs=words.jobs, options=options):
-            show(row["done"], row["text"], row, row["total"])
+        for row in run(study, words.preset, folder, **hands, options=options):
+            show(row["done"], study_line(row), row, row["total"])
     given = {"command": words.command_line, "docs": words.docs, "options": options}
     verdicts = publish(study, words.preset, folder, **given)
     rows, page = [verdict.row() for verdict in verdicts], str(folder / "report.html")
@@ -293,9 +294,7 @@ def _parser() -> argparse.ArgumentParser:
     it.add_argument("--progress", default="0,0.5,1", help=said)
     it.add_argument("--out", required=True, help="a file that ends in .svg or .png")
     it = command("plan", _plan, "what quantizing a model would do, layer by layer")
-    it.add_argument(
-        "model", help="lenet5, 'resnet20(shortcut=...)', or module:function that returns your model"
-    )
+    it.add_argument("model", help="lenet5, 'resnet20(shortcut=...)', or module:function that gives a model")
     it.add_argument("recipe", help="w2a2, or recipe(...) in full")
     it.add_argument("--in-shape", help="of one example, such as 3,32,32")
     it.add_argument("--classes", type=int, default=10)
@@ -325,16 +324,17 @@ def _parser() -> argparse.ArgumentParser:
     it.add_argument("--jobs", type=int, default=1, metavar="N", help="trainings at a time (%(default)s)")
     it = command("study", _study, "reproduce a paper: 0 if all claims end as expected; alone: what there is")
     it.add_argument("name", nargs="?", help="such as yin2019")
-    it.add_argument(
-        "--preset", choices=("smoke", "quick", "short", "paper"), default="quick", help="(%(default)s)"
-    )
+    presets = ("smoke", "quick", "short", "paper")
+    it.add_argument("--preset", choices=presets, default="quick", help="(%(default)s)")
     it.add_argument("--out", metavar="FOLDER", help="results; the same command goes on where it stopped")
-    it.add_argument("--jobs", type=int, default=1, metavar="N", help="tasks at a time (%(default)s)")
+    it.add_argument("--workers", type=int, default=1, metavar="K", help="tasks at a time (%(default)s)")
+    it.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="of a Dask cluster, that does the tasks")
     it.add_argument("--docs", metavar="FOLDER", help="also write the page NAME.md and its figures there")
     it.add_argument("--data-folder", metavar="FOLDER", help="for studies that train networks")
     said = "also measure this surrogate, such as one of your own from a file --with FILE"
     it.add_argument("--own", metavar="NAME", help=said)
     it.add_argument("--json", action="store_true", help="a JSON object per line, for machines")
+    results.options(command("results", results.command, "look into a folder of results; CSV, Parquet"))
     it = command("report", _report, "write report.html of a run or a comparison again")
     it.add_argument("folder")
     return parser

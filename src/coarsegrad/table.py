@@ -14,7 +14,7 @@ import math
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,17 +155,16 @@ class Table:
         The file is written whole or not at all. Floats keep all their digits; None and a missing column look
         alike.
         """
+        write_csv(self.records(kind), path)
+
+    def records(self, kind: str | None = None) -> list[dict[str, Cell]]:
+        """Rows in the order of their appending, each with its ``task_id`` and ``kind`` in front."""
         found = self._select(
             "SELECT tasks.id, tasks.kind, cells.json FROM cells JOIN tasks ON tasks.number = cells.task"
             " WHERE ?1 IS NULL OR tasks.kind = ?1 ORDER BY cells.task, cells.row",
             kind,
         )
-        rows = [{"task_id": task_id, "kind": kind, **json.loads(text)} for task_id, kind, text in found]
-        columns = list(dict.fromkeys([*_RESERVED, *(name for row in rows for name in row)]))
-        with _replacing(Path(path)) as file:
-            writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        return [{"task_id": task_id, "kind": kind, **json.loads(text)} for task_id, kind, text in found]
 
     def _select(self, query: str, *values: Cell) -> list[tuple]:
         if not self.path.exists():
@@ -190,6 +189,15 @@ class Table:
         finally:
             if connection is not None:
                 connection.close()
+
+
+def write_csv(rows: Sequence[dict[str, Cell]], path: str | os.PathLike) -> None:
+    """Rows as CSV, every column met, empty where a row has none; the file is written whole or not at all."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    with _replacing(Path(path)) as file:
+        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 @contextmanager

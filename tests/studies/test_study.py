@@ -10,7 +10,9 @@ import pytest
 
 import coarsegrad
 from coarsegrad.studies import find
+from coarsegrad.studies import study as study_module
 from coarsegrad.studies.study import Task, cost, results, run, table_of, verdicts
+from coarsegrad.train.screen import study_line
 from studies import toy
 from studies.toy import STUDY, log_of
 
@@ -54,10 +56,10 @@ def test_a_killed_study_goes_on_without_repeating_what_is_finished(tmp_path):
     assert [row["value"] for row in results(STUDY, "quick", tmp_path)["draw"]][::2] == [0, 1, 2, 3]
 
 
-def test_several_jobs_give_the_same_rows(tmp_path):
+def test_several_workers_give_the_same_rows(tmp_path):
     pytest.importorskip("coarsegrad.train.pool")
     list(run(STUDY, "quick", tmp_path / "one"))
-    list(run(STUDY, "quick", tmp_path / "two", jobs=2))
+    list(run(STUDY, "quick", tmp_path / "two", workers=2))
     assert results(STUDY, "quick", tmp_path / "one") == results(STUDY, "quick", tmp_path / "two")
 
 
@@ -102,10 +104,33 @@ def test_every_claim_is_judged(tmp_path):
     assert [v.verdict for v in found] == ["confirmed", "not run", "confirmed"]
 
 
-@pytest.mark.parametrize("jobs", [0, 1.5, True])
-def test_jobs_are_whole(tmp_path, jobs):
-    with pytest.raises(ValueError, match="jobs"):
-        list(run(STUDY, "smoke", tmp_path, jobs=jobs))
+def test_a_glance_at_the_rows_so_far_stands_beside_the_progress(tmp_path, monkeypatch):
+    def glance(rows):
+        return f"{len(rows['draw'])} rows, the last is {rows['draw'][-1]['value']}"
+
+    glancing = replace(STUDY, glance=glance)
+    monkeypatch.setattr(study_module, "_GLANCE_SECONDS", 1e9)
+    told = list(run(glancing, "quick", tmp_path / "a"))
+    assert [row.get("glance") for row in told] == ["2 rows, the last is 0.5", None, None,
+                                                   "8 rows, the last is 3.5"]  # fmt: skip
+    assert study_line(told[-1]).endswith("  |  8 rows, the last is 3.5")
+    assert study_line(told[1]) == told[1]["text"]
+    monkeypatch.setattr(study_module, "_GLANCE_SECONDS", 0.0)
+    list(run(STUDY, "smoke", tmp_path / "b"))
+    told = list(run(glancing, "quick", tmp_path / "b"))
+    assert [row.get("glance", "")[:6] for row in told] == ["", "", "6 rows", "8 rows"]
+
+
+@pytest.mark.parametrize("workers", [0, 1.5, True])
+def test_workers_are_whole(tmp_path, workers):
+    with pytest.raises(ValueError, match="workers"):
+        list(run(STUDY, "smoke", tmp_path, workers=workers))
+
+
+def test_workers_and_a_scheduler_exclude_each_other(tmp_path):
+    with pytest.raises(ValueError, match="give workers or scheduler, not both"):
+        list(run(STUDY, "smoke", tmp_path / "out", workers=2, scheduler="tcp://127.0.0.1:8786"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_unknown_preset_study_or_a_task_planned_twice_is_refused():
@@ -115,3 +140,17 @@ def test_an_unknown_preset_study_or_a_task_planned_twice_is_refused():
         find("yin2018")
     with pytest.raises(ValueError, match="planned twice"):
         replace(STUDY, tasks=lambda preset, options: 2 * toy.tasks(preset, options)).planned("smoke")
+
+
+def test_a_file_of_the_users_is_not_sent_to_a_cluster(tmp_path, clean_catalogue):
+    from coarsegrad import own
+
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from dataclasses import dataclass\nfrom coarsegrad import Surrogate\n\n\n"
+        "@dataclass(frozen=True)\nclass Mine(Surrogate):\n    def curve(self, x):\n        return x\n\n"
+        "    def slope(self, x):\n        return x * 0 + 1\n"
+    )
+    own.use(file)
+    with pytest.raises(ValueError, match=r"mine.py does not travel .* leave --scheduler"):
+        list(run(STUDY, "smoke", tmp_path / "out", scheduler="tcp://127.0.0.1:1"))

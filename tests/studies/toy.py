@@ -1,6 +1,9 @@
 """A study of a few numbers, for the tests of the frame."""
 
+import os
+import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from coarsegrad.measure import Interval
@@ -64,3 +67,23 @@ STUDY = study(
 
 def log_of(folder):
     return [int(line) for line in (Path(folder) / "log.txt").read_text().split()]
+
+
+def far(settings, place):
+    """A number that takes a moment, noted in a log that all processes share; fails or dies where told to."""
+    place.mkdir(parents=True)
+    with open(settings["log"], "a") as log:
+        log.write(f"{settings['number']}\n")
+    time.sleep(settings["pause"])
+    if settings["number"] == settings.get("fails_at"):
+        raise ArithmeticError("not finite, on purpose")
+    if settings["number"] == settings.get("dies_at"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    yield from ({"step": k, "value": (settings["number"] + 1) / (k + 3)} for k in range(3))
+
+
+def far_study(count, log, pause=0.0, **where):
+    """``count`` such numbers, wherever they are done."""
+    places = {"log": str(log), "pause": pause, **where}
+    tasks = [Task("far", far, {"number": k}, where=places) for k in range(count)]
+    return replace(STUDY, tasks=lambda *_: tasks, claims=())

@@ -1,7 +1,9 @@
 """The frame of a study: tasks with content ids, one table, a run that goes on where it was killed."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -9,13 +11,14 @@ from typing import Any
 
 import torch
 
-from coarsegrad import spec
+from coarsegrad import own, spec
 from coarsegrad.studies.verdict import Claim, Row, Rows, Verdict, judge
 from coarsegrad.table import Table
 from coarsegrad.view import Figure, TableView
 
 PRESETS = ("smoke", "quick", "short", "paper")
 Measure = Callable[[Mapping[str, Any], Path], Iterable[Row]]
+_GLANCE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class Task:
         says: what it is, for a reader; by default its settings.
 
     ``place`` is a folder that is this task's alone, for what a long one keeps to go on after a kill; it is
-    made by the task, if it wants one. Each row is stored with the plain settings beside it.
+    made by the task, if it wants one. On a cluster it is the worker's, and goes with the task or the worker:
+    a task done again there starts from nothing. Each row is stored with the plain settings beside it.
     """
 
     kind: str
@@ -88,6 +92,8 @@ class Study:
             ``data_folder``, and ``own``, the written form of a surrogate; None where it is not said.
         claims: with margins and expected verdicts, committed before the run that is published.
         story: rows -> chapters; a pure function, that also speaks of what is not there yet.
+        glance: rows so far -> a line told beside the progress, such as a curve as it forms; cheap, for it is
+            asked every few seconds from the first finished task on.
     """
 
     name: str
@@ -97,6 +103,7 @@ class Study:
     tasks: Callable[[str, Mapping[str, Any]], Sequence[Task]]
     claims: tuple[Claim, ...]
     story: Callable[[Rows], Sequence[Chapter]]
+    glance: Callable[[Rows], str] | None = None
 
     def planned(self, preset: str, options: Mapping[str, Any] | None = None) -> list[Task]:
         """The tasks of a preset. Raises ``ValueError`` for one that is not known, and for tasks alike."""
@@ -121,43 +128,54 @@ def run(
     preset: str,
     folder: str | Path,
     *,
-    jobs: int = 1,
+    workers: int = 1,
+    scheduler: str | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Iterator[Row]:
     """Do the tasks that are not done yet; yield a row per task, with ``done`` of ``total``.
 
     A finished task is in ``results.sqlite``, whole, and is never repeated, by this preset or another; a task
-    found there has ``known=True``. With ``jobs`` above 1 as many are done at once, in processes of their own;
-    a script that calls this so is guarded by ``if __name__ == "__main__"``.
+    found there has ``known=True``. With ``workers`` above 1 as many are done at once, in processes of their
+    own; a script that calls this so is guarded by ``if __name__ == "__main__"``. With a ``scheduler`` the
+    workers of a Dask cluster do them (`coarsegrad.studies.cluster.Cluster`); this process alone writes. Now
+    and then a row has ``glance``, the study's line about the rows so far.
 
-    Raises ``ValueError`` for an unknown preset; what a task raises comes through, and what was finished
-    before stands.
+    Raises ``ValueError`` for an unknown preset, or a scheduler that is not there; what a task raises comes
+    through, and what was finished before stands.
     """
-    if not isinstance(jobs, int) or isinstance(jobs, bool) or jobs < 1:
-        raise ValueError(f"run(jobs=...) is a whole number, 1 or more, got {jobs!r}")
+    if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
+        raise ValueError(f"run(workers=...) is a whole number, 1 or more, got {workers!r}")
+    if scheduler is not None and workers > 1:
+        raise ValueError("a scheduler has its own workers: give workers or scheduler, not both")
+    if scheduler is not None and own.sources():
+        files = ", ".join(source.path for source in own.sources())
+        raise ValueError(
+            f"{files} does not travel to a cluster's workers: leave --scheduler (or --with) away"
+        )
     tasks = study.planned(preset, options)
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    table = table_of(folder)
-    known = {task["task_id"] for task in table.tasks()}
-    ahead = [task for task in tasks if task.id not in known]
-    done = 0
-    for task in tasks:
-        if task.id in known:
-            done += 1
-            yield {"known": True, **_named(task), "done": done, "total": len(tasks)}
-    jobs = max(1, min(jobs, len(ahead)))
-    meta = {"jobs": jobs, "threads": max(1, torch.get_num_threads() // jobs) if jobs > 1 else
-            torch.get_num_threads()}  # fmt: skip
-    rows: list[list[Row]] = [[] for _ in ahead]
-    for index, row, seconds in _measured(ahead, folder, jobs):
-        if row is not None:
-            rows[index].append(row)
-            continue
-        task, done = ahead[index], done + 1
-        about = {"seconds": seconds, "settings": {k: str(v) for k, v in task.settings.items()}, **meta}
-        table.append(task.id, rows[index], kind=task.kind, meta=about)
-        yield {**_named(task), "seconds": seconds, "done": done, "total": len(tasks)}
+    with _measuring(folder, workers, scheduler) as measured:
+        folder.mkdir(parents=True, exist_ok=True)
+        table = table_of(folder)
+        known = {task["task_id"] for task in table.tasks()}
+        ahead = [task for task in tasks if task.id not in known]
+        glances = _Glances(study.glance, results(study, preset, folder, options) if study.glance else {})
+        done = 0
+        for task in tasks:
+            if task.id in known:
+                done += 1
+                yield {"known": True, **_named(task), "done": done, "total": len(tasks)}
+        rows: list[list[Row]] = [[] for _ in ahead]
+        for index, row, about in measured(ahead):
+            if row is not None:
+                rows[index].append(row)
+                continue
+            task, done = ahead[index], done + 1
+            meta = {**about, "settings": {k: str(v) for k, v in task.settings.items()}}
+            table.append(task.id, rows[index], kind=task.kind, meta=meta)
+            seen = glances.of(task, rows[index], done == len(tasks))
+            yield {**_named(task), "seconds": about["seconds"], "done": done, "total": len(tasks), **seen}
+            rows[index] = []
 
 
 def results(
@@ -199,20 +217,52 @@ def _named(task: Task) -> Row:
     return {"task": task.id, "kind": task.kind, "text": task.text}
 
 
-def _measured(tasks: list[Task], folder: Path, jobs: int) -> Iterator[tuple[int, Row | None, float]]:
-    """Rows as ``train.pool.side_by_side`` tells them, also where there is one job."""
+@contextmanager
+def _measuring(folder: Path, workers: int, scheduler: str | None) -> Iterator[Callable]:
+    """``measured(tasks)`` yields ``(index, row, {})``, and at a task's end ``(index, None, about it)``."""
+    if scheduler is None:
+        yield partial(_measured_here, folder, workers)
+        return
+    from coarsegrad.studies.cluster import Cluster
+
+    with Cluster(scheduler) as cluster:
+        yield partial(cluster.side_by_side, _rows)
+
+
+def _measured_here(folder: Path, workers: int, tasks: list[Task]) -> Iterator[tuple[int, Row | None, Row]]:
+    jobs = max(1, min(workers, len(tasks)))
+    about = {"jobs": jobs, "threads": max(1, torch.get_num_threads() // jobs)}
     if jobs > 1:
         from coarsegrad.train.pool import side_by_side
 
-        yield from side_by_side(partial(_rows, folder), tasks, jobs)
+        for index, row, seconds in side_by_side(partial(_rows, folder), tasks, jobs):
+            yield index, row, {"seconds": seconds, **about}
         return
     for index, task in enumerate(tasks):
         started = time.monotonic()
-        yield from ((index, row, 0.0) for row in _rows(folder, task))
-        yield index, None, time.monotonic() - started
+        yield from ((index, row, {}) for row in _rows(folder, task))
+        yield index, None, {"seconds": time.monotonic() - started, **about}
 
 
 def _rows(folder: Path, task: Task) -> Iterator[Row]:
     beside = {k: v for k, v in task.settings.items() if isinstance(v, int | float | str | None)}
     for row in task.measure({**task.settings, **task.where}, folder / "work" / task.id):
         yield {**beside, **row}
+
+
+@dataclass
+class _Glances:
+    """The rows so far, and a study's line about them every few seconds."""
+
+    glance: Callable[[Rows], str] | None
+    rows: dict[str, list[Row]]
+    last: float = -math.inf
+
+    def of(self, task: Task, rows: list[Row], at_the_end: bool) -> Row:
+        if self.glance is None:
+            return {}
+        self.rows.setdefault(task.kind, []).extend(rows)
+        if not at_the_end and time.monotonic() < self.last + _GLANCE_SECONDS:
+            return {}
+        line, self.last = self.glance(self.rows), time.monotonic()
+        return {"glance": line}

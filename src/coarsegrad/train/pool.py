@@ -93,7 +93,7 @@ class _Worker:
         code = self.process.exitcode
         why = f"ended with exit code {code}"
         if code == -signal.SIGKILL:
-            why = "was killed; if memory was short, take fewer --jobs"
+            why = "was killed; if memory was short, take fewer --jobs, or --workers"
         elif not self.heard:
             why += ' before its first row; a script that calls this needs if __name__ == "__main__"'
         return ChildProcessError(

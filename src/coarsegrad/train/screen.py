@@ -33,6 +33,11 @@ def task_line(row: Row) -> str:
     return f"{what}{epoch}: " + (row["reason"] if "reason" in row else f"{row['test_accuracy']:.2f} %")
 
 
+def study_line(row: Row) -> str:
+    """A row of `coarsegrad.studies.study.run` in words."""
+    return f"{row['text']}  |  {row['glance']}" if row.get("glance") else row["text"]
+
+
 @contextmanager
 def progress(total: int, as_json: bool = False, unit: str = "epochs") -> Iterator[Callable]:
     """``show(done, text, row, total)`` per row: a bar on a terminal, else lines; JSON lines if asked for.

@@ -188,7 +188,8 @@ def _thresholds(rows: Rows) -> Chapter:
     first = rows["grid"][0]
     text = (
         f"m = {first['m']}, |v| = 1, step {first['step_size']:g}, {first['steps']} steps, "
-        f"{first['runs']} runs a cell. N50: where half of the runs succeed, by a logistic fit in log N, with a 95 % interval."
+        f"{first['runs']} runs a cell. N50: where half of the runs succeed, by a logistic fit in log N, with "
+        "a 95 % interval."
     )
     return Chapter("Thresholds", text, (TableView.of(ordered, caption="N50."),), figures)
 
