@@ -111,7 +111,7 @@ def test_the_command_line_takes_it_in_processes_of_their_own(tmp_path):
     words = ["study", "yin2019", "--preset", "smoke", "--with", "mine.py", "--own", "mine", "--out", "out"]
     paths = os.environ | {"PYTHONPATH": str(Path(coarsegrad.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
     told = subprocess.run(
-        [sys.executable, "-m", "coarsegrad", *words, "--jobs", "2", "--json"],
+        [sys.executable, "-m", "coarsegrad", *words, "--workers", "2", "--json"],
         cwd=tmp_path, env=paths, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert told.returncode == 0, told.stderr
