@@ -30,7 +30,7 @@ def test_a_lockstep_with_the_plain_estimator_is_three_times_the_same_run():
 
 def test_mended_and_estimator_start_from_the_same_network():
     found = told(lr=1e-12)
-    for name in ("mended", "plain"):
+    for name in ("mended", "plain", "rate only", "start only"):
         assert found[name]["moved"] == 0 and found[name]["same_answers"] == 1.0
         assert found[name]["agreement"] is None
 
@@ -58,3 +58,25 @@ def test_curves_integrate_their_slopes(name):
     assert (slope - own.slope(x)).abs().max() < 1e-6
     assert own.curve(x + 1).sub(own.curve(x) + 1).abs().max() < 1e-12
     assert own.over([-2, 1]) is own
+
+
+def test_distances_are_between_moves():
+    start = [torch.zeros(2), torch.zeros(1)]
+    a = [torch.tensor([1.0, 0.0]), torch.zeros(1)]
+    b = [torch.tensor([0.0, 1.0]), torch.zeros(1)]
+    assert runs._distance(a, a, start) == 0 and runs._distance(start, start, start) == 0
+    assert runs._distance(a, b, start) == runs._distance(a, start, start) == 1
+    assert runs._distance(a, [0.5 * t for t in a], start) == pytest.approx(0.5 / 1.25**0.5)
+
+
+def test_what_a_name_stands_for_is_settled():
+    """Ids of tasks hold names: whoever changes what they stand for raises the tasks' version."""
+    assert {name: repr(own) for name, own in runs.ESTIMATORS.items()} == {
+        "identity": "Identity()", "wave": "Wave(a=0.8)", "inverse wave": "Wave(a=-0.8)",
+        "soft steps": "SoftSteps(k=4.0)", "clipped": "HardTanh(low=-1.0, high=1.0)",
+        "clipped_relu": "ClippedReLU(top=1.0)", "relu": "ReLU()",
+    }  # fmt: skip
+    assert runs.MEMORIES == {"adam": 0.999, "adam, short memory": 0.95}
+    assert {bits: type(q).__name__ for bits, q in runs.WEIGHTS.items()} == {
+        1: "Binary", 2: "Uniform", 4: "Uniform",
+    }  # fmt: skip

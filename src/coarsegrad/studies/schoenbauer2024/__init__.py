@@ -14,12 +14,14 @@ from coarsegrad.studies.study import Study, Task
 _SMALL = {"data": "digits", "model": "mlp(widths=(32,),affine=False)", "batch_size": 32}
 _NET = {"data": "digits", "model": "lenet5(affine=False)", "batch_size": 32}
 _MNIST = {"data": "mnist", "model": "lenet5(affine=False)", "batch_size": 64}
-_FIRST_SEED, _FIRST_CHOICE = 10, 20
+_FIRST_SEED, _FIRST_CHOICE = 40, 20
 # Seeds 0 to 2 left a claim unresolved: that under a short memory of Adam's the distance shrinks with the
 # rate (exponent 0.04, -0.02 to 0.10, from two rates); the claim became the contrast of the two memories.
 # Seeds 10 to 12 left two unresolved that looked at the spread of final accuracies, three seeds and 355 test
 # images (activations less weights 3.1 points, -0.6 to 6.8); they became paired gaps, on more seeds and new.
 # With eight of those one gap's interval passed a point by 0.05: eight more were added, and no more will be.
+# A review then found that the first measure of distance rewarded runs that hardly move, and compared latents
+# in different coordinates; it was replaced (version 2), and measured on seeds 40 to 42.
 # Learning rate times epochs is the same along a row: the same stretch of the flow in smaller steps.
 _PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {
@@ -56,7 +58,7 @@ def tasks(preset: str, options: Mapping[str, Any]) -> list[Task]:
         about = {"of": of, "estimator": estimator, "optimizer": optimizer, "lr": lr, "epochs": epochs}
         settings = {**net, **about, "seed": seed, "bits": bits, "rates": rates, "alone": False}
         says = f"{estimator} on {of}, {bits} bits, {optimizer} {lr:.2g}, seed {seed}"
-        return Task("twins", runs.twins, settings, where={"data_folder": None}, says=says)
+        return Task("twins", runs.twins, settings, version=2, where={"data_folder": None}, says=says)
 
     for seed in seeds:
         for bits in p["bits"]:

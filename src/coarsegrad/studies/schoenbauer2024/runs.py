@@ -112,12 +112,15 @@ def twins(settings: Settings, place: Path) -> Iterator[Row]:
 
     ``of`` says what the estimator is for: ``weights`` (activations are float) or ``activations`` (weights
     have the plain estimator). The runs beside it see the same batches: ``plain``, slope 1 and nothing else
-    changed; ``mended`` (weights), slope 1 with the theorem's rate and start; ``rate c`` (activations), slope
-    1 with c times the rate. And ``other order``: the estimator again, its batches in another order, which is
-    how far apart two runs of one method are. ``alone`` leaves all but the first away.
+    changed; ``mended`` (weights), slope 1 with the theorem's rate and start; ``rate only`` and ``start
+    only``, with one of the two; ``rate c`` (activations), slope 1 with c times the rate. And ``other order``:
+    the estimator again, its batches in another order, which is how far apart two runs of one method are.
+    ``alone`` leaves all but the first away.
 
     ``agreement``: of the weights whose level changed since the start, in either run, the share at one level
-    in the end. ``distance``: between the latents, over how far the estimator's went (under M for mended).
+    in the end. ``distance``: |a - b| / sqrt(|a|^2 + |b|^2) of how the latents moved, a in the estimator's run
+    and b in the other: 0 for one run, 1 for moves at a right angle, and for a run that stays where it was.
+    On weights all are measured under M, where the mended run lives.
     """
     from coarsegrad.train import data
 
@@ -126,7 +129,7 @@ def twins(settings: Settings, place: Path) -> Iterator[Row]:
     orders = [found.train_batches(size, seed=seed + 7919 * k, augment=data.Augment()) for k in (0, 1)]
     runs = _runs(settings, found, next(iter(orders[0].epoch(0)))[0])
     first = runs["estimator"]
-    levels, latents = first.codes(), first.latents()
+    levels, begun = first.codes(), _seen(settings, "estimator", first)
     losses: dict[str, float] = {}
     for epoch in range(settings["epochs"]):
         losses = dict.fromkeys(runs, 0.0)
@@ -142,7 +145,9 @@ def twins(settings: Settings, place: Path) -> Iterator[Row]:
             "accuracy": 100 * float((said[name] == truth).float().mean()),
             "same_answers": float((said[name] == said["estimator"]).float().mean()),
             **_agreement(first, run, levels),
-            "distance": _distance(settings, first, run, latents, name),
+            "distance": _distance(
+                _seen(settings, "estimator", first), _seen(settings, name, run), begun
+            ),
         }  # fmt: skip
 
 
@@ -178,7 +183,10 @@ def _runs(settings: Settings, found: Any, images: Tensor) -> dict[str, Run]:
         return runs
     runs["plain"] = run(Identity())
     if of_weights and settings["estimator"] in COVERED:
-        runs["mended"] = run(Identity(), rate=disguise(own, weights).rate, warp=True)
+        rate = disguise(own, weights).rate
+        runs["mended"] = run(Identity(), rate=rate, warp=True)
+        runs["rate only"] = run(Identity(), rate=rate)
+        runs["start only"] = run(Identity(), warp=True)
     for rate in settings["rates"]:
         runs[f"rate {rate:g}"] = run(Identity(), rate=rate)
     runs["other order"] = run(own, order=1)
@@ -210,17 +218,25 @@ def _agreement(one: Run, other: Run, begun: Tensor) -> Row:
     return {"moved": count, "weights": a.numel(), "agreement": same}
 
 
-def _distance(settings: Settings, one: Run, other: Run, begun: list[Tensor], name: str) -> float:
-    apart = gone = 0.0
-    for u, start, v, (_, quantizer) in zip(
-        one.latents(), begun, other.latents(), pairs(one.model), strict=True
+def _seen(settings: Settings, name: str, run: Run) -> list[Tensor]:
+    """The latents where they are compared: under M, but for the runs that started there."""
+    own = ESTIMATORS[settings["estimator"]]
+    if (
+        settings["of"] != "weights"
+        or settings["estimator"] not in COVERED
+        or name in ("mended", "start only")
     ):
-        if name == "mended":
-            mend = disguise(ESTIMATORS[settings["estimator"]], quantizer.quantizer)
-            u, start = mend.warp(u), mend.warp(start)
-        apart += float((u - v).square().sum())
-        gone += float((u - start).square().sum())
-    return math.sqrt(apart / gone) if gone else math.nan
+        return run.latents()
+    both = zip(run.latents(), pairs(run.model), strict=True)
+    return [disguise(own, quantizer.quantizer).warp(u) for u, (_, quantizer) in both]
+
+
+def _distance(one: list[Tensor], other: list[Tensor], begun: list[Tensor]) -> float:
+    apart = gone = 0.0
+    for a, b, start in zip(one, other, begun, strict=True):
+        apart += float((a - b).square().sum())
+        gone += float((a - start).square().sum() + (b - start).square().sum())
+    return math.sqrt(apart / gone) if gone else 0.0
 
 
 def formulas(settings: Settings, place: Path) -> Iterator[Row]:
