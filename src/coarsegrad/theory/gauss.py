@@ -187,23 +187,24 @@ def _windowed(passes, size, c, s, size_star, activation):
 
 def _windowed_at_zero(passes, size, c, s, size_star, activation):
     """The same for thresholds that are all 0: they stay there at every size, so few numbers hang on it."""
-    base, jump, peak = activation.levels[0], activation.levels[-1] - activation.levels[0], _PEAK
+    base, jump = activation.levels[0], activation.levels[-1] - activation.levels[0]
     lone = own = student = teacher = 0.0
-    for sign, end in zip((1.0, -1.0), passes, strict=True):
+    for sign, end in zip((1.0, -1.0), passes, strict=True):  # the two 1/2 of both ends cancel: left out
         at = activation.offset + activation.scale * end
         if math.isinf(end):
-            own, teacher = (own + peak * jump, teacher + peak * jump) if sign > 0 else (own, teacher)
-            continue
-        mass, chance, back = sign * peak, 0.5, 0.5
-        if at:
+            less, chance, back = -1.0, 0.0, math.copysign(1.0, end)
+        elif at:
             a = at / _positive(size)
-            mass, far = sign * _density(a), _ratio(a, s)
-            chance, back = _normal(c * far), _normal(-far)
-        lone = lone + mass
-        own = own + base * mass + jump * (mass if at >= 0 else sign * peak)
-        student = student + mass * (base + jump * chance)
-        teacher = teacher + (sign * peak * jump) * back
-    return SlopeMoments(lone, own, student, teacher, 0.0)  # pyright: ignore
+            far = _ratio(a, s)
+            less, chance, back = torch.expm1(-a.square() / 2), _erf(c * far), _erf(far)
+        else:
+            less = chance = back = 0.0
+        lone = lone + sign * less
+        own = own + (sign * less if at >= 0 else 0.0)
+        student = student + (sign / 2) * (less + chance + less * chance)
+        teacher = teacher - (sign / 2) * back
+    own, student = base * lone + jump * own, base * lone + jump * student
+    return SlopeMoments(*(_PEAK * m for m in (lone, own, student, jump * teacher)), 0.0)  # pyright: ignore
 
 
 def _integrated(surrogate, size, c, s, size_star, activation):
@@ -312,6 +313,11 @@ def _density(x):
 def _normal(x):
     """The normal distribution function."""
     return torch.erf(x * math.sqrt(0.5)) * 0.5 + 0.5
+
+
+def _erf(x):
+    """Twice the normal distribution function, less 1: it keeps its digits near 0."""
+    return torch.erf(x * math.sqrt(0.5))
 
 
 def _sine(angle):
