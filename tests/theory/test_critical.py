@@ -152,11 +152,24 @@ def test_a_teacher_that_sums_to_zero_has_its_saddles_at_a_right_angle_and_no_pus
 
 @pytest.mark.parametrize("m", [1, 2, 3, 6])
 def test_the_identity_pushes_at_the_spurious_minimizer_by_the_papers_formula(m):
-    v_star, w_star = normal(20, m), unit(normal(20, 4, seed=1))
+    v_star, w_star = normal(60, m), unit(normal(60, 4, seed=1))
+    there = critical.exists(v_star)
+    assert critical.push(v_star, w_star, Identity())[~there].isnan().all()
+    v_star, w_star = v_star[there], w_star[there]
+    assert len(v_star) >= 10 or m == 1
     expected = 2 * (m - 1) * v_star.sum(-1).square() / (math.sqrt(2 * math.pi) * (m + 1) ** 2)
     torch.testing.assert_close(critical.push(v_star, w_star, Identity()), expected, rtol=1e-12, atol=1e-14)
     for surrogate in (ReLU(), ClippedReLU()):
-        assert critical.push(v_star, w_star, surrogate, norm=0.7).max() < 1e-14
+        assert (critical.push(v_star, w_star, surrogate, norm=0.7) < 1e-14).all()
+
+
+def test_lengths_are_those_of_w_whatever_the_teachers_length():
+    v_star, w_star = torch.tensor([1.0, 1.0, -0.5]).double(), torch.tensor([1.0, 0.0]).double()
+    one, two = (critical.push(v_star, k * w_star, ClippedReLU(), norm=0.8) for k in (1, 2))
+    assert torch.equal(one, two)
+    w = critical.place(torch.tensor(1.0).double(), 2 * w_star, torch.tensor([1.0, 3.0]).double(), 0.7)
+    assert abs(float(w.norm()) - 0.7) < 1e-12
+    assert float(critical.spurious_minimizer(torch.tensor([1, -1])).theta) == math.pi
 
 
 @pytest.mark.parametrize(

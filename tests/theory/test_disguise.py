@@ -5,7 +5,7 @@ import torch
 
 from coarsegrad.core.quantizers import Binary, Ternary, Uniform
 from coarsegrad.core.surrogate import Surrogate
-from coarsegrad.core.surrogates import SURROGATES, HardTanh, Identity, LeakyReLU, Tanh
+from coarsegrad.core.surrogates import SURROGATES, HardTanh, Identity, LeakyHardTanh, LeakyReLU, Tanh
 from coarsegrad.studies.schoenbauer2024.runs import COVERED, ESTIMATORS, SoftSteps, Wave
 from coarsegrad.theory.disguise import disguise
 
@@ -78,12 +78,25 @@ def test_the_plain_estimator_is_itself():
 
 
 def test_a_sign_takes_any_rate_and_any_slope_that_stays_positive():
-    found = disguise(Tanh(), Binary())
+    found = disguise(LeakyHardTanh(leak=0.25), Binary())
     u = torch.linspace(-3, 3, 13, dtype=torch.float64)
-    k = Tanh().k
-    known = (u / 2 + torch.sinh(2 * k * u) / (4 * k)) / k  # the integral of cosh(k x)^2 / k
+    known = torch.where(u.abs() < 1, u, u.sign() * (1 + 4 * (u.abs() - 1)))
     assert torch.allclose(found.warp(u), known, rtol=1e-10) and found.rate == 1.0 and found.period is None
     assert found.warp(torch.zeros(0)).shape == (0,)
+    for bad in (torch.tensor([math.nan]), torch.tensor([2000.0])):
+        with pytest.raises(ValueError, match="finite latents"):
+            found.warp(bad)
+
+
+def test_the_surrogate_is_taken_as_training_takes_it():
+    """Stretched over the levels, a wave meant cell by cell is another estimator, which no rate mends."""
+
+    class Stretching(Wave):
+        def over(self, levels):
+            return Surrogate.over(self, levels)
+
+    with pytest.raises(ValueError, match="over the levels differs between cells"):
+        disguise(Stretching(0.8), Uniform(bits=2))
 
 
 def test_float32_latents_stay_float32():
@@ -94,8 +107,16 @@ def test_what_the_theorem_does_not_cover_is_refused():
     for surrogate in (HardTanh(), SURROGATES["triangular"]()):
         with pytest.raises(ValueError, match="says nothing here"):
             disguise(surrogate, Uniform(bits=2))
+    with pytest.raises(ValueError, match="says nothing here"):
+        disguise(Tanh(), Binary())  # it falls to 0 far from the border
     with pytest.raises(ValueError, match="differs between cells"):
         disguise(LeakyReLU(), Uniform(bits=2))
+    with pytest.raises(ValueError, match="looks at the upstream gradient"):
+        disguise(SURROGATES["ewgs"](), Uniform(bits=2))
+    with pytest.raises(TypeError, match="a surrogate object is asked for"):
+        disguise("identity", Uniform(bits=2))
+    with pytest.raises(TypeError, match="takes a quantizer second"):
+        disguise(Identity(), Identity())
 
     class Bare(Surrogate):
         def slope(self, x):

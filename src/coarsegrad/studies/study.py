@@ -92,6 +92,7 @@ class Study:
             ``data_folder``, and ``own``, the written form of a surrogate; None where it is not said.
         claims: with margins and expected verdicts, committed before the run that is published.
         story: rows -> chapters; a pure function, that also speaks of what is not there yet.
+        takes: the options it knows; another that is said is an error.
         glance: rows so far -> a line told beside the progress, such as a curve as it forms; cheap, for it is
             asked every few seconds from the first finished task on.
     """
@@ -103,12 +104,16 @@ class Study:
     tasks: Callable[[str, Mapping[str, Any]], Sequence[Task]]
     claims: tuple[Claim, ...]
     story: Callable[[Rows], Sequence[Chapter]]
+    takes: tuple[str, ...] = ()
     glance: Callable[[Rows], str] | None = None
 
     def planned(self, preset: str, options: Mapping[str, Any] | None = None) -> list[Task]:
         """The tasks of a preset. Raises ``ValueError`` for one that is not known, and for tasks alike."""
         if preset not in self.presets:
             raise ValueError(f"{self.name} has no preset {preset!r}; it has: {', '.join(self.presets)}")
+        for name, value in (options or {}).items():
+            if value is not None and name not in self.takes:
+                raise ValueError(f"{self.name} takes no --{name.replace('_', '-')}: leave it away")
         tasks = list(self.tasks(preset, options or {}))
         seen = set()
         for task in tasks:
@@ -154,8 +159,11 @@ def run(
         )
     tasks = study.planned(preset, options)
     folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file: name a folder for the results")
     with _measuring(folder, workers, scheduler) as measured:
         folder.mkdir(parents=True, exist_ok=True)
+        own.keep(own.sources(), folder, mend="", replace=True)
         table = table_of(folder)
         known = {task["task_id"] for task in table.tasks()}
         ahead = [task for task in tasks if task.id not in known]

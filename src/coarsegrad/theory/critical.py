@@ -63,6 +63,7 @@ def exists(v_star: Tensor) -> Tensor:
 
 def global_minimizer(v_star: Tensor) -> Critical:
     """The teacher itself: theta = 0, v = v_star, loss 0."""
+    v_star = hidden.floating(v_star)
     total = v_star.sum(-1)
     return Critical(v_star, torch.zeros_like(total), torch.ones_like(total, dtype=torch.bool))
 
@@ -73,6 +74,7 @@ def spurious_minimizer(v_star: Tensor) -> Critical:
     >>> spurious_minimizer(torch.tensor([1.0, -1.0, 1.0])).v
     tensor([-0.5000,  1.5000, -0.5000])
     """
+    v_star = hidden.floating(v_star)
     total = v_star.sum(-1, keepdim=True)
     v = 2 * total / (v_star.shape[-1] + 1) - v_star
     return Critical(v, torch.full_like(total[..., 0], math.pi), exists(v_star))
@@ -86,6 +88,7 @@ def saddle(v_star: Tensor) -> Critical:
     >>> saddle(torch.tensor([1.0, -1.0])).theta
     tensor(1.5708)
     """
+    v_star = hidden.floating(v_star)
     rows, total = v_star.shape[-1] + 1, v_star.sum(-1, keepdim=True)
     full = rows * v_star.square().sum(-1, keepdim=True)
     rest = full - total.square()
@@ -105,8 +108,9 @@ def place(theta: Tensor, w_star: Tensor, towards: Tensor, norm: float = 1.0) -> 
     >>> place(torch.tensor(torch.pi / 6), torch.tensor([1.0, 0.0]), torch.tensor([5.0, 2.0]), 3.0)
     tensor([2.5981, 1.5000])
     """
+    w_star = _unit(hidden.floating(w_star))
     side = towards - (towards * w_star).sum(-1, keepdim=True) * w_star
-    side = side / torch.linalg.vector_norm(side, dim=-1, keepdim=True)
+    side = _unit(side)
     return norm * (torch.cos(theta)[..., None] * w_star + torch.sin(theta)[..., None] * side)
 
 
@@ -179,17 +183,22 @@ def push(v_star: Tensor, w_star: Tensor, surrogate: Surrogate, *, norm: float = 
 
     A surrogate that pushes there leaves a minimizer, and the loss grows. In closed form it is \(2 (m-1)(1^T
     v^*)^2/(m+1)^2 \; |E[\min(s, 0)\, \mu'(|w| s)]|\), s standard normal: zero for a slope that is zero
-    below zero, \(1/\sqrt{2\pi}\) for the identity's last factor (Yin et al. 2019 for identity and ReLU).
+    below zero, \(1/\sqrt{2\pi}\) for the identity's last factor (Yin et al. 2019 for identity and ReLU). NaN
+    where the minimizer does not exist.
 
     >>> from coarsegrad.core.surrogates import Identity, ReLU
-    >>> v_star, w_star = torch.tensor([1.0, 1.0, 0.5]), torch.tensor([1.0, 0.0])
+    >>> v_star, w_star = torch.tensor([1.0, 1.0, -0.5]), torch.tensor([1.0, 0.0])
     >>> [round(push(v_star, w_star, mu).item(), 4) for mu in (Identity(), ReLU())]
-    [0.6233, 0.0]
+    [0.2244, 0.0]
     """
-    spurious = spurious_minimizer(v_star)
-    return torch.linalg.vector_norm(
-        hidden.coarse_gradient(spurious.v, -norm * w_star, v_star, w_star, surrogate), dim=-1
-    )
+    spurious, w_star = spurious_minimizer(v_star), hidden.floating(w_star)
+    g = hidden.coarse_gradient(spurious.v, -norm * _unit(w_star), v_star, w_star, surrogate)
+    size = torch.linalg.vector_norm(g, dim=-1)
+    return torch.where(spurious.exists, size, torch.full_like(size, math.nan))
+
+
+def _unit(x: Tensor) -> Tensor:
+    return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True)
 
 
 def _dv(v: Tensor, theta: Tensor, v_star: Tensor) -> Tensor:

@@ -17,12 +17,14 @@ import torch
 from torch import Tensor
 
 from coarsegrad.core.quantizer import Quantizer
-from coarsegrad.core.surrogate import Surrogate
+from coarsegrad.core.surrogate import Stretched, Surrogate
+from coarsegrad.theory.gauss import plain
 from coarsegrad.theory.quadrature import integrate
 
 _GRID = 4096  # points of a cell at which the slope's bounds are looked for
 _PANEL, _NODES = 1 / 256, 6  # 1/slope is integrated over panels of this width, so that a kink costs nothing
-_FAR = 8.0  # how far from a lone border the slope is looked at, in scales
+_FAR = 8.0  # how far from a lone border the slope is looked at, in scales, and at _FARTHER
+_FARTHER, _MOST = (1e2, 1e4), 1e3
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Disguise:
     """What turns training with ``surrogate`` into training with slope 1: another rate, another start.
 
     ``rate`` is alpha; ``least`` and ``most`` are the slope's bounds, seen on a grid of 4096 points a cell.
+    The surrogate is as training sees it, stretched over the quantizer's window.
     """
 
     surrogate: Surrogate
@@ -44,10 +47,18 @@ class Disguise:
         return self.borders[1] - self.borders[0] if len(self.borders) > 1 else None
 
     def warp(self, u: Tensor) -> Tensor:
-        """M(u) of latents in units of the scale, ``[...]`` -> ``[...]``, in the dtype of u."""
+        """M(u) of latents in units of the scale, ``[...]`` -> ``[...]``, in the dtype of u.
+
+        Raises ``ValueError`` for values that are not finite and, of a sign, beyond 1000 scales.
+        """
         x, first = u.detach().to(torch.float64), self.borders[0]
         if not x.numel():
             return u.detach()
+        if not torch.isfinite(x).all() or (self.period is None and x.abs().max() > _MOST):
+            raise ValueError(
+                f"warp(u) takes finite latents{'' if self.period else f' up to {_MOST:g}'}, in units of the "
+                "scale: latent / scale"
+            )
         jump = torch.zeros_like(x) if self.period is None else ((x - first) / self.period).floor()
         jump *= self.period or 0.0
         x = x - jump  # in the first cell: M leaves its ends where they are, and so those of every other
@@ -72,7 +83,9 @@ def disguise(surrogate: Surrogate, quantizer: Quantizer, **values: Tensor) -> Di
     """The rate and the map of the latents; ``ValueError`` says which condition does not hold.
 
     Args:
-        surrogate: of the weights, in units of the scale, smooth within a cell; also your own.
+        surrogate: of the weights, in units of the scale, smooth within a cell; also your own. It is taken
+            as training takes it, ``surrogate.over(quantizer.window)``: one whose slope is meant cell by cell
+            returns itself from ``over``.
         quantizer: of the weights, with evenly spaced borders (uniform, binary, ternary).
         **values: as ``fit`` returned them.
 
@@ -83,7 +96,10 @@ def disguise(surrogate: Surrogate, quantizer: Quantizer, **values: Tensor) -> Di
     >>> disguise(Identity(), Uniform(bits=2)).rate
     1.0
     """
-    name, borders = type(surrogate).__name__, quantizer.breaks(**values)
+    if not isinstance(quantizer, Quantizer):
+        raise TypeError(f"disguise(surrogate, quantizer) takes a quantizer second, got {quantizer!r}")
+    surrogate = plain(surrogate).over(quantizer.window)
+    name, borders = _name(surrogate), quantizer.breaks(**values)
     if borders is None:
         raise ValueError(f"{type(quantizer).__name__} declares no borders; disguise() needs breaks()")
     gaps = np.diff(borders)
@@ -92,6 +108,9 @@ def disguise(surrogate: Surrogate, quantizer: Quantizer, **values: Tensor) -> Di
     width = float(gaps[0]) if len(gaps) else _FAR
     at = borders[0] + width * (torch.arange(_GRID, dtype=torch.float64) + 0.5) / _GRID
     cells = [surrogate.slope(at + k * width) for k in range(-1, max(len(borders), 1))]
+    if not len(gaps):
+        ends = torch.tensor([side * far for far in _FARTHER for side in (-1, 1)], dtype=torch.float64)
+        cells.append(surrogate.slope(ends))
     least, most = float(min(c.min() for c in cells)), float(max(c.max() for c in cells))
     if not 0 < least <= most < float("inf"):
         raise ValueError(
@@ -106,3 +125,8 @@ def disguise(surrogate: Surrogate, quantizer: Quantizer, **values: Tensor) -> Di
     inner = integrate(lambda x, _: 1 / surrogate.slope(x).unsqueeze(-1), edges)
     rate = width / float(inner.value) if len(gaps) else 1.0
     return Disguise(surrogate, tuple(map(float, borders)), rate, least, most)
+
+
+def _name(surrogate: Surrogate) -> str:
+    inner = surrogate.inner if isinstance(surrogate, Stretched) else surrogate
+    return type(inner).__name__ + (" over the levels" if inner is not surrogate else "")

@@ -250,6 +250,15 @@ def plain(surrogate: Surrogate, activation: Staircase = THRESHOLD) -> Surrogate:
 
     ``MagnitudeAwareSign`` becomes a window with a factor.
     """
+    if isinstance(surrogate, type) or not callable(getattr(surrogate, "slope", None)):
+        raise TypeError(
+            "a surrogate object is asked for, such as ReLU() of coarsegrad.core.surrogates; got "
+            f"{surrogate!r}"
+        )
+    if not isinstance(activation, Staircase):
+        raise TypeError(
+            f"activation takes a Staircase: Staircase.of({activation!r}) makes one of a quantizer"
+        )
     if isinstance(surrogate, MagnitudeAwareSign):
         return _Magnitude(-surrogate.clip, surrogate.clip, activation)
     if type(surrogate).pullback is not Surrogate.pullback:

@@ -362,13 +362,28 @@ def _dot(a, b):
 def _dtype(v, w, v_star, w_star):
     """The dtype of the answer. Raises ``ValueError`` for axes that do not fit."""
     for name, a, b in (("v", v, v_star), ("w", w, w_star)):
+        for said, x in ((name, a), (f"{name}_star", b)):
+            if not isinstance(x, Tensor):
+                raise TypeError(
+                    f"{said} must be a tensor, got {type(x).__name__}; torch.tensor(...) makes one"
+                )
         if a.dim() == 0 or b.dim() == 0 or a.shape[-1] != b.shape[-1] or a.shape[-1] == 0:
             raise ValueError(
                 f"{name} and {name}_star need the same last axis, at least 1, got {tuple(a.shape)} and "
                 f"{tuple(b.shape)}"
             )
+    try:
+        torch.broadcast_shapes(*(t.shape[:-1] for t in (v, w, v_star, w_star)))
+    except RuntimeError:
+        shapes = ", ".join(str(tuple(t.shape)) for t in (v, w, v_star, w_star))
+        raise ValueError(f"v, w, v_star, w_star have leading axes that do not broadcast: {shapes}") from None
     dtype = functools.reduce(torch.promote_types, (t.dtype for t in (v, w, v_star, w_star)))
     return dtype if dtype.is_floating_point else torch.float64
+
+
+def floating(x: Tensor) -> Tensor:
+    """Itself, or a whole-number tensor in float64."""
+    return x if x.dtype.is_floating_point else x.to(torch.float64)
 
 
 def _wide(*tensors):

@@ -11,16 +11,21 @@ TINY = {
 }  # fmt: skip
 
 
-def test_networks_are_planned_by_paper_and_with_a_data_folder_alone():
-    kinds = {preset: {task.kind for task in tasks(preset, {"data_folder": "x"})} for preset in STUDY.presets}
+def test_networks_are_planned_by_two_presets_and_ask_for_a_data_folder(tmp_path):
+    here = {"data_folder": str(tmp_path)}
+    kinds = {preset: {task.kind for task in tasks(preset, here)} for preset in STUDY.presets}
     assert {"lenet5", "resnet20", "vgg11"} <= kinds["paper"]
     assert {"lenet5", "resnet20"} | kinds["quick"] == kinds["short"]
     assert not {"lenet5", "resnet20"} & (kinds["smoke"] | kinds["quick"])
-    assert "lenet5" not in {task.kind for task in tasks("paper", {})}
+    for preset in ("short", "paper"):
+        for folder in (None, str(tmp_path / "none")):
+            with pytest.raises(ValueError, match="say --data-folder FOLDER"):
+                tasks(preset, {"data_folder": folder})
 
 
-def test_where_the_data_lies_does_not_name_the_work():
-    here, there = (training.tasks("short", folder) for folder in ("here", "there"))
+def test_where_the_data_lies_does_not_name_the_work(tmp_path):
+    (tmp_path / "there").mkdir()
+    here, there = (training.tasks("short", str(folder)) for folder in (tmp_path, tmp_path / "there"))
     assert [task.id for task in here] == [task.id for task in there]
     assert len({task.id for task in here}) == len(here) == 6
 

@@ -25,7 +25,7 @@ class Mine(Surrogate):
     def slope(self, x):
         return """
 SLOPES = {
-    "`mine` **points downhill** (theorem)": "(1 - x.abs()).clamp(min=0)",
+    "`mine` **points downhill** (theorem, if its slope is nowhere negative": "(1 - x.abs()).clamp(min=0)",
     "does not point downhill everywhere** (theorem, by example)": "-torch.exp(-x * x)",
     "points downhill wherever it was tried** (simulation)": "torch.exp(-x * x / 2) * (1.1 - 0.1 * x * x)",
     "points uphill nowhere that it was tried, but not downhill everywhere** (simulation)": "x * 0",
@@ -118,7 +118,7 @@ def test_the_command_line_takes_it_in_processes_of_their_own(tmp_path):
     assert json.loads(told.stdout.splitlines()[-1])["verdicts"]
     page = (tmp_path / "out" / "report.html").read_text()
     says = (
-        "<code>mine</code> <strong>points downhill</strong> (theorem)",
+        "<code>mine</code> <strong>points downhill</strong> (theorem, if",
         "A bound is known",
         "Your surrogate",
     )

@@ -100,4 +100,5 @@ STUDY = Study(
     tasks=tasks,
     claims=CLAIMS,
     story=story,
+    takes=("data_folder",),
 )

@@ -111,10 +111,11 @@ STUDY = Study(
     presets={
         "smoke": "seconds: every measure once, small",
         "quick": "about five minutes on two cores: all but the networks",
-        "short": "hours: quick, and with --data-folder Table 1's networks on short schedules",
+        "short": "hours: quick, and Table 1's networks (--data-folder) on short schedules",
         "paper": "days without a GPU: more of everything, and the networks as long as the paper's",
     },
     tasks=tasks,
     claims=(*POPULATION, *DESCENT, *training.CLAIMS),
     story=story,
+    takes=("data_folder", "own"),
 )

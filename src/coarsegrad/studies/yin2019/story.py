@@ -134,7 +134,9 @@ def _descents(rows: Rows) -> Chapter:
         f"{first['m']}, n = {first['n']}, |w| = 1 at first, {first['steps']:,} steps of size "
         f"{first['step_size']:g}, on the population. An end point counts as critical within 1e-3. *Inside* "
         f"is a step whose two ends have |w| at least {first['window']:g}, at any angle: the theorem's "
-        "condition |w| >= c_w."
+        "condition |w| >= c_w. That window was chosen after a trial with 0.1 had two rises in 9e7 steps, "
+        "long ones that cross |w| = 0: the theorem asks for steps that are small enough, not saying how "
+        "small."
     )
     by = {row["surrogate"]: row for row in found}
     return Chapter(
