@@ -1,3 +1,4 @@
+from coarsegrad.measure import Interval
 from coarsegrad.studies.schoenbauer2024 import STUDY
 from coarsegrad.studies.schoenbauer2024.story import _said as said
 
@@ -10,7 +11,8 @@ def test_the_story_tells_of_what_is_there_and_of_what_is_not(smoke):
 
 
 def test_the_map_says_what_the_ratios_mean():
-    assert said({"plain": 0.4, "mended": 0.9}) == "the same training"
-    assert said({"plain": 1.2, "mended": 0.9}) == "the same training, once mended"
-    assert said({"plain": 1.2, "best rate": 1.05}) == "about as far as a rerun"
-    assert said({"plain": 1.6, "best rate": 1.2}) == "another training"
+    near, far, wide = Interval(0.8, 0.7, 0.9), Interval(1.5, 1.2, 1.8), Interval(1.0, 0.6, 1.6)
+    assert said({"plain": near, "mended": far}) == "not told apart from a rerun, as it is"
+    assert said({"plain": far, "mended": near}) == "not told apart from a rerun, once mended"
+    assert said({"plain": far, "best rate": far}) == "farther than a rerun"
+    assert said({"plain": wide, "best rate": far}) == "don't know"

@@ -21,7 +21,8 @@ _FIRST_SEED, _FIRST_CHOICE = 40, 20
 # images (activations less weights 3.1 points, -0.6 to 6.8); they became paired gaps, on more seeds and new.
 # With eight of those one gap's interval passed a point by 0.05: eight more were added, and no more will be.
 # A review then found that the first measure of distance rewarded runs that hardly move, and compared latents
-# in different coordinates; it was replaced (version 2), and measured on seeds 40 to 42.
+# in different coordinates; it was replaced (version 2), and measured on seeds 40 to 42. Those left one claim
+# unresolved, ``sgd-start-alone`` (-0.070, -0.142 to 0.001): two seeds were added, and no more will be.
 # Learning rate times epochs is the same along a row: the same stretch of the flow in smaller steps.
 _PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {
@@ -31,12 +32,12 @@ _PRESETS: dict[str, dict[str, Any]] = {
     },
     "quick": {
         "sgd": ((0.03, 1), (0.01, 3), (0.003, 10)), "adam": ((1e-3, 1), (1e-3 / 3, 3), (1e-4, 10)),
-        "seeds": 3, "choices": 16, "estimators": ("wave", "soft steps"), "choice_epochs": 12, "bits": (2,),
+        "seeds": 5, "choices": 16, "estimators": ("wave", "soft steps"), "choice_epochs": 12, "bits": (2,),
         "short": ((1e-3, 1), (1e-4, 10)),
     },
     "paper": {
         "sgd": ((0.03, 1), (0.01, 3), (0.003, 10), (0.001, 30)),
-        "adam": ((1e-3, 1), (1e-3 / 3, 3), (1e-4, 10), (5e-5, 20)), "seeds": 5, "choices": 24,
+        "adam": ((1e-3, 1), (1e-3 / 3, 3), (1e-4, 10), (5e-5, 20)), "seeds": 8, "choices": 24,
         "estimators": runs.COVERED, "choice_epochs": 30, "bits": (1, 2, 4),
         "short": ((1e-3, 1), (1e-3 / 3, 3), (1e-4, 10), (1e-4 / 3, 30)),
     },
