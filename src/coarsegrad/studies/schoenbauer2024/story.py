@@ -56,8 +56,8 @@ def _about() -> Chapter:
         "the theorem says "
         "nothing. A distance is `|a - b| / sqrt(|a|² + |b|²)` of how the latents moved in two runs, weights "
         "under M: 0 for one run, 1 for moves at a right angle and for a run that stays where it was. What is "
-        "nearer than the rerun cannot be told from it *by this distance*.\n\nEstimators: *wave* has the slope "
-        "`1 - 0.8 cos 2πx`, steep at the borders, *inverse wave* "
+        "nearer than the rerun cannot be told from it *by this distance*.\n\nEstimators: *wave* has the "
+        "slope `1 - 0.8 cos 2πx`, steep at the borders, *inverse wave* "
         "`1 + 0.8 cos 2πx`, *soft steps* a tanh around every border (DSQ), x in scales, levels at whole "
         "numbers.",
     )
@@ -118,7 +118,8 @@ def _lockstep(rows: Rows) -> Chapter:
         "theorem speaks of. Tables: means over paired seeds; a ratio below 1 is nearer than the "
         "estimator is to itself when its batches come in another order.\n\nA first measure of distance, on "
         "other seeds, rewarded runs that hardly move, and was replaced. With this one, three seeds left "
-        "`sgd-start-alone` unresolved (-0.070, 95 % -0.142 to 0.001); two more were added, and no more will be."
+        "`sgd-start-alone` unresolved (-0.070, 95 % -0.142 to 0.001); two more were added, and no more "
+        "will be."
     )
     return Chapter(title, text, tuple(tables), figures)
 
