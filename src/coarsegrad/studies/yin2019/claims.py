@@ -12,7 +12,7 @@ from coarsegrad.studies.yin2019.fields import PAPERS
 
 FALSE_ALARM = 1e-4
 """The chance that agreement is refuted by sampling error alone, for all comparisons of one claim together."""
-FEW = {"smoke": UNRESOLVED, "quick": CONFIRMED, "paper": CONFIRMED}
+FEW = {"smoke": UNRESOLVED, "quick": CONFIRMED, "short": CONFIRMED, "paper": CONFIRMED}
 """Expected where the smallest preset measures too little to resolve it."""
 WINDOWED = ("relu", "clipped_relu")
 PLACE = "Yin et al. 2019"
