@@ -7,6 +7,7 @@ from coarsegrad import sim
 from coarsegrad.core.surrogates import EWGS, Identity, ReLU
 from coarsegrad.problem import Problem, Window, stream
 from coarsegrad.sim import hidden
+from coarsegrad.sim.normals import Normals
 
 
 def same(a, b):
@@ -28,7 +29,8 @@ def same(a, b):
 def test_the_steps_are_those_of_the_algorithm():
     problem = Problem.drawn(m=2, n=3, seed=0, samples=60, noise=0.3)
     v, w = (t[0] for t in problem.starts(1, 4))
-    z = torch.from_numpy(stream(4, "data", 0).standard_normal((60, 2, 3)))
+    z = torch.empty(60, 2, 3, dtype=torch.float64)
+    Normals(4, "data", 0).fill(z.numpy())
     noise = 0.3 * torch.from_numpy(stream(4, "noise", 0).standard_normal(60))
     losses = []
     for _ in range(5):

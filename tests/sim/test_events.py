@@ -98,7 +98,7 @@ def test_a_teacher_off_the_corners_keeps_the_student_moving():
 
 
 def test_a_small_memory_evicts_and_changes_nothing():
-    problem = problems(samples=20, n=30, seed=2, noise=1.0)
+    problem = problems(samples=20, n=30, seed=3, noise=1.0)
     how = dict(runs=4, steps=2000, step_size=0.1, seed=1, method="events")
     large = sim.recover(problem, ReLU(), **how)
     small = sim.recover(problem, ReLU(), memory=28_000, **how)

@@ -205,10 +205,14 @@ def stream(seed: int, purpose: str, number: int) -> np.random.Generator:
     >>> int(stream(0, "start", 7).integers(100)), int(stream(0, "start", 7).integers(100))
     (17, 17)
     """
+    return np.random.Generator(np.random.Philox(hashed(seed, purpose, number)))
+
+
+def hashed(seed: int, purpose: str, number: int) -> np.random.SeedSequence:
+    """A key of the three names of a ``stream``, for a counter of one's own."""
     if type(seed) is not int or seed < 0:
         raise ValueError(f"seed=... is a whole number that is not negative, got {seed!r}")
-    key = np.random.SeedSequence([seed, STREAMS.index(purpose), number])
-    return np.random.Generator(np.random.Philox(key))
+    return np.random.SeedSequence([seed, STREAMS.index(purpose), number])
 
 
 def _teacher(draw: np.random.Generator, m: int, n: int, binary: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -7,21 +7,19 @@ has exactly the distribution it has with stored data (Lu 2021, Householder dice,
 """
 
 import math
-from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from coarsegrad.core.surrogate import Surrogate
-from coarsegrad.problem import Problem, stream
+from coarsegrad.problem import Problem
 from coarsegrad.sim import kernels
 from coarsegrad.sim.events import send
+from coarsegrad.sim.normals import Each, Normals
 from coarsegrad.sim.samples import noise
 from coarsegrad.sim.vectors import combine, dots
 
-Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
-"""``map``, or a pool's: the same results in the same order."""
 _CHUNK = 2**13  # entries that a thread takes at a time, at least
 
 
@@ -30,7 +28,7 @@ class Deferred:
 
     ``most``: directions that may be seen on each side; ``seen`` and ``sent`` of them are.
 
-    >>> z = Deferred(5, 3, most=3, draw=np.random.default_rng(0))
+    >>> z = Deferred(5, 3, most=3, draw=Normals(0, "data", 0))
     >>> a, b = z.forward(np.array([1.0, 0, 0])), z.forward(np.array([0, 1.0, 0]))
     >>> bool(np.allclose(z.forward(np.array([1.0, 1.0, 0])), a + b)), z.seen
     (True, 2)
@@ -42,7 +40,7 @@ class Deferred:
         n: int,
         *,
         most: int,
-        draw: np.random.Generator,
+        draw: Normals,
         kind: Any = np.float64,
         each: Each = map,
     ):
@@ -61,58 +59,64 @@ class Deferred:
         rest = w - along @ q
         again = q @ rest
         along, rest = along + again, rest - again @ q
-        size, new = np.linalg.norm(rest), np.zeros(self.rows, self.f.dtype)
+        size = np.linalg.norm(rest)
         if size > 1e-9 * np.linalg.norm(w):
             if self.seen == len(self.q):
                 return None
-            rest /= size
-            self.draw.standard_normal(out=new, dtype=new.dtype)
-            self._combine(self.p, b @ rest - self._dots(self.p, self.sent, new), new)
-            self.q[self.seen], self.f[self.seen] = rest, new
-            self.seen += 1
-            new *= new.dtype.type(size)
-        self._combine(self.f, along, new)
-        return new
+            rest, new = rest / size, self.f[self.seen]
+            self.draw.fill(new, self.each)
+            (of_new,) = self._dots(new, (self.p, self.sent))
+            self._add(self.p, b @ rest - of_new, new)
+            self.q[self.seen] = rest
+            self.seen, along = self.seen + 1, np.append(along, size)
+        image = np.zeros(self.rows, self.f.dtype)
+        self._add(self.f, along, image)
+        return image
 
     def backward(self, c: np.ndarray) -> np.ndarray | None:
         """Z^T c ``[n]``, float64; None where its direction is new and there is no room for it."""
-        b, q = self.b[: self.sent], self.q[: self.seen]
-        length = self._norm(c)
-        along, rest = self._dots(self.p, self.sent, c), c.copy()
-        self._combine(self.p, -along, rest)
-        size = self._norm(rest)
+        b, q, sent, seen = self.b[: self.sent], self.q[: self.seen], (self.p, self.sent), (self.f, self.seen)
+        along, forth, (square,) = self._dots(c, sent, seen, (c[None], 1))
+        rest, length = c.copy(), math.sqrt(square)
+        size, forth = self._add(self.p, -along, rest), forth - q @ (along @ b)  # as F P^T is q b^T
         if size < 0.1 * length:  # most was taken away: once more, so that it is orthogonal to rounding
-            again = self._dots(self.p, self.sent, rest)
-            self._combine(self.p, -again, rest)
-            along, size = along + again, self._norm(rest)
+            again, forth = self._dots(rest, sent, seen)
+            size, forth = self._add(self.p, -again, rest), forth - q @ (again @ b)
+            along = along + again
         image = along @ b
         if size > self.inside * length:
             if self.sent == len(self.p):
                 return None
-            rest *= rest.dtype.type(1 / size)
-            fresh = self.draw.standard_normal(len(image))
-            fresh += (self._dots(self.f, self.seen, rest) - q @ fresh) @ q
-            self.p[self.sent], self.b[self.sent] = rest, fresh
+            np.divide(rest, rest.dtype.type(size), out=self.p[self.sent])
+            fresh = np.empty(len(image))
+            self.draw.fill(fresh)
+            fresh += (forth / size - q @ fresh) @ q
+            self.b[self.sent] = fresh
             self.sent += 1
             image = image + size * fresh
         return image
 
-    def _dots(self, vectors: np.ndarray, count: int, x: np.ndarray) -> np.ndarray:
-        parts = np.empty((len(self.chunks), count), x.dtype)
+    def _dots(self, x: np.ndarray, *kept: tuple[np.ndarray, int]) -> list[np.ndarray]:
+        """Products of x with the first vectors of each."""
+        parts = [np.empty((len(self.chunks), count), x.dtype) for _, count in kept]
 
         def one(k: int) -> None:
-            begin, end = self.chunks[k]
-            dots(vectors, count, x, begin, end, parts[k])
+            for (vectors, count), part in zip(kept, parts, strict=True):
+                dots(vectors, count, x, *self.chunks[k], part[k])
 
-        list(self.each(one, range(len(parts))))
-        return parts.sum(0, dtype=np.float64)
+        list(self.each(one, range(len(self.chunks))))
+        return [part.sum(0, dtype=np.float64) for part in parts]
 
-    def _combine(self, vectors: np.ndarray, factors: np.ndarray, x: np.ndarray) -> None:
-        factors = factors.astype(x.dtype)
-        list(self.each(lambda c: combine(vectors, factors, x, *c), self.chunks))
+    def _add(self, vectors: np.ndarray, factors: np.ndarray, x: np.ndarray) -> float:
+        """Add the first vectors, each times its factor, to x; returns its length then."""
+        factors, squares = factors.astype(x.dtype), np.empty((len(self.chunks), 1), x.dtype)
 
-    def _norm(self, x: np.ndarray) -> float:
-        return math.sqrt(float(self._dots(x[None], 1, x)[0]))
+        def one(k: int) -> None:
+            combine(vectors, factors, x, *self.chunks[k])
+            dots(x[None], 1, x, *self.chunks[k], squares[k])
+
+        list(self.each(one, range(len(self.chunks))))
+        return math.sqrt(squares.sum(dtype=np.float64))
 
 
 class MatrixFree:
@@ -126,7 +130,7 @@ class MatrixFree:
         self.surrogate, self.close, self.samples = surrogate, 0, problem.samples or 0
         self.v, self.w_star = problem.v_star.numpy(), problem.w_star.numpy()
         kind, rows = self.v.dtype, self.samples * problem.m
-        draw = stream(seed, "data", run)
+        draw = Normals(seed, "data", run)
         self.z = Deferred(rows, problem.n, most=most, draw=draw, kind=kind, each=each)
         self.x_star = self.z.forward(self.w_star.astype(np.float64))
         assert self.x_star is not None

@@ -5,12 +5,17 @@ import torch
 from torch import Tensor
 
 from coarsegrad.problem import Problem, stream
+from coarsegrad.problem.laws import STANDARD
 from coarsegrad.sim.hidden import output
+from coarsegrad.sim.normals import Normals
 
 
 def fill(problem: Problem, seed: int, run: int, z: np.ndarray) -> None:
     """Write the run's inputs into ``z`` ``[N, m, n]``."""
-    problem.inputs.fill(stream(seed, "data", run), z)
+    if problem.inputs == STANDARD:
+        Normals(seed, "data", run).fill(z)
+    else:
+        problem.inputs.fill(stream(seed, "data", run), z)
 
 
 def noise(problem: Problem, seed: int, run: int) -> np.ndarray:

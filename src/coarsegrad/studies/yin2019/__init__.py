@@ -97,7 +97,7 @@ def tasks(preset: str, options: Mapping[str, Any]) -> list[Task]:
     twin = {"runs": p["twin_runs"], "steps": 60, "step_size": 0.1, "stretch": 10.0}
     found += [
         Task("twin", descents.twin, {**twin, "seed": seed, "surrogate": s, "samples": n},
-             says=f"{s}, seed {seed}, N = {n}")
+             version=2, says=f"{s}, seed {seed}, N = {n}")
         for k, s in enumerate(fields.PAPERS) for seed in (21 + 2 * k, 22 + 2 * k) for n in p["twins"]
     ]  # fmt: skip
     found += yours.tasks(options.get("own"), p)
