@@ -93,3 +93,12 @@ def test_streams_differ_by_seed_purpose_and_number():
     assert len(drawn) == 4
     with pytest.raises(ValueError, match="not negative"):
         stream(-1, "data", 0)
+
+
+def test_the_problem_of_one_run_has_its_teacher_alone():
+    several = Problem.drawn(m=3, n=5, seed=0, teachers=4, samples=7)
+    one = several.of(2)
+    assert torch.equal(one.v_star, several.v_star[2]) and torch.equal(one.w_star, several.w_star[2])
+    assert (one.samples, one.m, one.n, one.teachers) == (7, 3, 5, None)
+    shared = Problem(several.v_star[:1], several.w_star[0]).of(3)
+    assert shared.v_star.shape == (3,) and torch.equal(shared.w_star, several.w_star[0])

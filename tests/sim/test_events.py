@@ -14,7 +14,7 @@ from scipy import stats
 from coarsegrad import sim
 from coarsegrad.core.surrogates import EWGS, SURROGATES, ClippedReLU, HardTanh, Identity, ReLU, Stretched
 from coarsegrad.problem import Problem
-from coarsegrad.problem.laws import Exponential, Rademacher
+from coarsegrad.problem.laws import Exponential, Rademacher, Uniform
 from coarsegrad.sim.events import Events
 
 APART = {"gradients", "evictions", "method", "why", "close"}
@@ -101,10 +101,17 @@ def test_a_small_memory_evicts_and_changes_nothing():
     problem = problems(samples=20, n=30, seed=3, noise=1.0)
     how = dict(runs=4, steps=2000, step_size=0.1, seed=1, method="events")
     large = sim.recover(problem, ReLU(), **how)
-    small = sim.recover(problem, ReLU(), memory=28_000, **how)
+    small = sim.recover(problem, ReLU(), memory=34_000, **how)
     assert [bool(kept.evictions.any()) for kept in (large, small)] == [False, True]
     assert torch.equal(small.at, large.at) and torch.equal(small.changes, large.changes)
     assert (small.gradients >= large.gradients).all()
+
+
+def test_a_student_of_which_no_row_passes_any_more_is_still_exactly():
+    problem = problems(samples=40, seed=0, n=9, inputs=Uniform(0.0, 1.0))
+    agree(problem, ReLU(), steps=400, step_size=0.3, record=())
+    found = sim.recover(problem, ReLU(), runs=4, steps=400, step_size=0.3, seed=1, method="events")
+    assert ((found.settled > 0) & ~found.last).any()
 
 
 def test_without_noise_the_teacher_is_absorbing_and_the_rest_is_free():

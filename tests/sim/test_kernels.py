@@ -19,18 +19,31 @@ def test_images_are_the_products(draw):
     np.testing.assert_allclose(x, z @ (w + np.array([0, 0.5, 0, 0, -2])))
 
 
-def test_sums_over_rows_follow_what_the_rows_send(draw):
-    z, c, before, total = draw.standard_normal((12, 5)), draw.standard_normal(12), np.zeros(12), np.zeros(5)
-    rows, by, sums = np.empty(13, np.int64), np.empty(13), np.zeros(3, np.int64)
-    updated = []
-    for changes in (12, 2, 9, 1, 0):
-        c[:changes] = draw.standard_normal(changes)
-        kernels.share(z, c, before, rows, by, total, sums)
-        np.testing.assert_allclose(total, z.T @ c)
-        updated.append(int(sums[1]))
-    assert updated == [0, 1, 2, 3, 4]  # 9 of 12 read less than 12
-    kernels.share(z, np.zeros(12), before, rows, by, total, sums)
-    assert not total.any() and sums[1] == 0
+def test_parts_are_the_sums_of_the_rows_that_pass(draw):
+    m, n, v = 3, 5, draw.standard_normal(3)
+    z, parts, open_rows = draw.standard_normal((12, n)), np.zeros((4, n)), np.zeros(4, np.int64)
+    passes, rows = np.zeros(12, np.bool_), np.empty(13, np.int64)
+    for number in range(4):
+        x = draw.standard_normal(12)
+        x[number : number + 3] = -2.0  # now and then none of a sample's
+        now = (x > -0.5) & (x < 1)
+        expected = np.flatnonzero(now != passes)
+        count = kernels.crossed(x, -0.5, 1.0, passes, rows)
+        assert np.array_equal(rows[:count], expected) and np.array_equal(passes, now)
+        kernels.gather(z, v, rows[:count], passes, parts, open_rows)
+        expected = np.einsum("ki,i,kin->kn", now.reshape(4, m), v, z.reshape(4, m, n))
+        np.testing.assert_allclose(parts, expected, atol=1e-14)
+        assert np.array_equal(parts.any(1), now.reshape(4, m).any(1))
+
+
+def test_a_sum_over_rows_skips_those_that_send_nothing(draw):
+    z, c, out = draw.standard_normal((11, 5)), draw.standard_normal(11), np.zeros(5)
+    c[[2, 7]] = 0
+    rows, by = np.empty(12, np.int64), np.empty(12)
+    count = kernels.nonzero(c, rows, by)
+    assert rows[:count].tolist() == [0, 1, 3, 4, 5, 6, 8, 9, 10]
+    kernels.backward(z, rows[:count], by[:count], out)
+    np.testing.assert_allclose(out, c @ z)
 
 
 def test_residuals_and_what_a_window_lets_through(draw):

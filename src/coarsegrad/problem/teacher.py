@@ -7,6 +7,7 @@ arXiv:2505.18113.
 """
 
 import math
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -186,6 +187,14 @@ class Problem:
         """The problem of these runs alone: their teachers, where each run has its own."""
         v, w = (t[runs] if t.dim() == 2 and len(t) > 1 else t for t in (self.v_star, self.w_star))
         return replace(self, v_star=v, w_star=w)
+
+    def of(self, run: int) -> "Problem":
+        """The problem of one run, its teacher ``[m]`` and ``[n]``; what was checked is not checked again."""
+        one = copy(self)
+        for name in ("v_star", "w_star"):
+            t = getattr(self, name)
+            object.__setattr__(one, name, t[run] if t.dim() == 2 and len(t) > 1 else t.reshape(-1))
+        return one
 
     def check_runs(self, runs: int) -> None:
         """Raise ``ValueError`` unless so many runs can be had: at least 1, and one for each teacher."""

@@ -1,8 +1,8 @@
 """The gradient of each new sign pattern from stored data: only what the flipped signs changed is touched.
 
-Flipped columns change the pre-activations; rows that send back what they sent before keep their share of the
-gradient; samples with residual 0 cost nothing. Both sums are taken afresh now and then, and wherever that is
-cheaper (``kernels.move``, ``kernels.share``).
+Flipped columns change the pre-activations (``kernels.move``); rows that have come to pass the window, or to
+be stopped, change their sample's part of the gradient (``kernels.alone``); samples with residual 0 cost
+nothing. All sums are taken afresh now and then.
 """
 
 from typing import Any
@@ -32,38 +32,38 @@ class Events:
         self.x, self.rest, self.labels = np.empty(rows, kind), *np.empty((2, len(data)), kind)
         kernels.forward(self.z, self.w_star, self.x)
         kernels.heads(self.x, self.v, noise(problem, seed, run).astype(kind), self.labels)
-        self.shown, self.total, self.sums = (
-            self.w_star.copy(),
-            np.zeros_like(self.w_star),
-            np.zeros(3, np.int64),
-        )
-        self.sent, self.before = np.zeros((2, rows), kind)
-        self.rows, self.by = np.empty(rows + 1, np.int64), np.empty(rows + 1, kind)
+        self.shown, self.total = self.w_star.copy(), np.zeros_like(self.w_star)
+        self.sums, self.sent = np.zeros(2, np.int64), np.empty(rows, kind)
+        self.rows, self.by = np.empty(rows + 1, np.int32), np.empty(rows + 1, kind)
 
     @property
     def close(self) -> int:
         """Pre-activations within 1e-12 of 0 that were met."""
-        return int(self.sums[2])
+        return int(self.sums[1])
 
     @property
     def compiled(self) -> tuple[Any, ...] | None:
         """What ``kernels.alone`` needs beside the walk, where it can do without Python."""
         if self.both or self.surrogate.passes is None:
             return None
+        passes, samples = np.empty(len(self.z), np.bool_), len(self.labels)
+        parts, open_rows = np.empty((samples, len(self.w_star)), self.z.dtype), np.empty(samples, np.int32)
         data = (
-            self.z, self.unit, self.w_star, self.shown, self.x, self.v, self.labels, self.rest, self.sent,
-            self.before, self.rows, self.by, self.total, self.sums,
+            self.z, self.unit, self.w_star, self.shown, self.x, self.v, self.labels, self.rest, passes,
+            parts, open_rows, self.rows, self.by, self.total, self.sums,
         )  # fmt: skip
         return data, *self.surrogate.passes
 
     def value(self, negative: np.ndarray) -> np.ndarray:
         """The coarse gradient at these signs, or with v trained the tensors of all its gradients."""
         kernels.move(self.z, negative, self.unit, self.w_star, self.shown, self.x, self.sums)
-        self.sums[2] += kernels.residuals(self.x, self.v, self.labels, self.rest)
+        self.sums[1] += kernels.residuals(self.x, self.v, self.labels, self.rest)
         if self.both:
             return self._tensors() / len(self.labels)
         send(self.surrogate, self.x, self.v, self.rest, self.sent)
-        kernels.share(self.z, self.sent, self.before, self.rows, self.by, self.total, self.sums)
+        count = kernels.nonzero(self.sent, self.rows, self.by)
+        self.total[:] = 0
+        kernels.backward(self.z, self.rows[:count], self.by[:count], self.total)
         return self.total / len(self.labels)
 
     def _tensors(self) -> np.ndarray:

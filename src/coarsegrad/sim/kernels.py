@@ -10,7 +10,7 @@ from numba import njit
 from coarsegrad.sim.outcome import TIE
 from coarsegrad.sim.plan import WAYS
 
-_AFRESH = 64  # updates of a sum before it is taken anew, so that rounding does not gather
+_AFRESH = 64  # updates of sums before they are taken anew, so that rounding does not gather
 DONE, MISS = 0, 1
 COUNTS = (
     "step", "changes", "crossings", "evictions", "close", "first", "visits", "at", "settled", "since",
@@ -277,16 +277,6 @@ def window(x, v, rest, low, high, c):
             c[r] = v[i] * rest[k] if low < x[r] < high else 0
 
 
-@_compiled
-def _select(c, before, rows, by):
-    """The rows that send something else than before, and by how much; how many. No branch to guess."""
-    k = 0
-    for r in range(len(c)):
-        rows[k], by[k] = r, c[r] - before[r]
-        k += c[r] != before[r]
-    return k
-
-
 @_summed
 def backward(z, rows, by, out):
     """Add these rows, each times its factor, to ``out`` ``[n]``; four at a time, to load it less often."""
@@ -325,35 +315,66 @@ def move(z, negative, unit, w_star, shown, x, sums):
 
 
 @_compiled
-def share(z, c, before, rows, by, total, sums):
-    """Bring the sum over rows from what they sent ``before`` to what they send now, c: the shorter way."""
-    some, other = 0, 0
+def nonzero(c, rows, by):
+    """Collect what is not 0, and where; how many. No branch to guess."""
+    count = 0
     for r in range(len(c)):
-        some += c[r] != 0
-        other += c[r] != before[r]
-    if some and 5 * other < 4 * some and sums[1] < _AFRESH:
-        count = _select(c, before, rows, by)
-        sums[1] += 1
-    else:
-        total[:] = 0
-        before[:] = 0
-        count = _select(c, before, rows, by)
-        sums[1] = 0
-    backward(z, rows[:count], by[:count], total)
-    before[:] = c
+        rows[count], by[count] = r, c[r]
+        count += c[r] != 0
+    return count
+
+
+@_compiled
+def crossed(x, low, high, passes, rows):
+    """Collect the rows that the window (low, high) has come to let through, or to stop; how many."""
+    count = 0
+    for r in range(len(x)):
+        now = low < x[r] < high
+        rows[count] = r
+        count += now != passes[r]
+        passes[r] = now
+    return count
+
+
+@_summed
+def gather(z, v, rows, passes, parts, open_rows):
+    """Each sample's part, the sum of its rows that pass times v, after these rows have crossed.
+
+    Where none passes any more it is 0, without what rounding would leave.
+    """
+    m = len(v)
+    for k in range(len(rows)):
+        r = rows[k]
+        sample = r // m
+        row, part, factor = z[r], parts[sample], v[r - sample * m]
+        if not passes[r]:
+            factor = -factor
+        open_rows[sample] += 1 if passes[r] else -1
+        for j in range(len(part)):
+            part[j] += factor * row[j]
+        if open_rows[sample] == 0:
+            part[:] = 0
 
 
 @_compiled
 def alone(way, data, low, high):
-    """``walk`` to the end, new patterns' gradients through the window (low, high); returns how many."""
+    """``walk`` to the end, new patterns' gradients through the window (low, high); returns how many.
+
+    Each sample keeps a part, the sum of its rows that pass times v: a gradient is parts times residuals.
+    """
     _, _, negative, _, _, _, _, _, _, counts, _, _, _, _, _, _, kept, used, values = way
-    z, unit, w_star, shown, x, v, labels, rest, c, before, rows, by, total, sums = data
+    z, unit, w_star, shown, x, v, labels, rest, passes, parts, open_rows, rows, by, total, sums = data
     gradients = 0
     while walk(*way) == MISS:
         move(z, negative, unit, w_star, shown, x, sums)
-        sums[2] += residuals(x, v, labels, rest)
-        window(x, v, rest, low, high, c)
-        share(z, c, before, rows, by, total, sums)
+        if gradients % _AFRESH == 0:
+            passes[:], parts[:], open_rows[:] = False, 0, 0
+        sums[1] += residuals(x, v, labels, rest)
+        count = crossed(x, low, high, passes, rows)
+        gather(z, v, rows[:count], passes, parts, open_rows)
+        total[:] = 0
+        count = nonzero(rest, rows, by)
+        backward(parts, rows[:count], by[:count], total)
         insert(negative, total / len(labels), kept, used, values, counts)
         gradients += 1
     return gradients

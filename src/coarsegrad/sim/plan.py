@@ -121,8 +121,8 @@ def _sized(method: str, why: str, problem: Problem, steps: int, memory: float) -
 
 def _bytes(method: str, m: int, n: int, item: int) -> tuple[int, int]:
     """(Of a run, of each of its samples) without the patterns or directions that it keeps."""
-    rows = {"direct": n + 12, "events": n + 8, "matrix_free": 8}[method]
-    return 64 * n + 4096, item * (m * rows + 4)
+    rows, parts = {"direct": (n + 12, 0), "events": (n + 8, n), "matrix_free": (8, 0)}[method]
+    return 64 * n + 4096, item * (m * rows + parts + 4)
 
 
 def _fitted(found: Plan, problem: Problem, steps: int, memory: float) -> Plan:

@@ -101,8 +101,7 @@ def _walked(problem, surrogate, start, seed, way: Plan, how, threads: int, at_on
         data.put(np.empty(shape, kind))
 
     def one(k: int) -> Recovery:
-        own = problem.some(slice(k, k + 1))
-        own = replace(own, v_star=own.v_star.reshape(-1), w_star=own.w_star.reshape(-1))
+        own = problem.of(k)
         given = dict(method=way.method, why=way.why)
         if way.method == "matrix_free":
             source = MatrixFree(own, surrogate, seed, k, way.most, each)
