@@ -6,6 +6,18 @@ import re
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
+GUIDE = DOCS / "guide.md"
+
+
+def test_the_example_of_binary_teachers_runs_and_finds_what_the_guide_says():
+    (block,) = (
+        b for b in re.findall(r"```python\n(.*?)```", GUIDE.read_text(), flags=re.S) if "first_hit" in b
+    )
+    told = io.StringIO()
+    with contextlib.redirect_stdout(told):
+        exec(block, {"__name__": "example"})
+    found = re.findall(r"(\d+) of 20\n", told.getvalue())
+    assert found == ["20", "1", "20", "20"]
 
 
 def test_the_example_of_which_ste_runs_and_prints_what_it_says():

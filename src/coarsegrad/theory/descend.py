@@ -19,7 +19,7 @@ from coarsegrad.problem import Descent, Problem, Window
 from coarsegrad.problem.descent import Watch, checked_start, checked_step
 from coarsegrad.problem.descent import descend as follow
 from coarsegrad.problem.laws import STANDARD
-from coarsegrad.theory import hidden
+from coarsegrad.theory import general, hidden
 from coarsegrad.theory.gauss import THRESHOLD, Staircase, _slope_moments, plain
 
 METHODS = ("auto", "reduced", "full")
@@ -41,6 +41,8 @@ def descend(
 
     Args:
         problem: its ``samples`` and ``noise`` do not matter here: they leave the expectations as they are.
+            For inputs other than standard normal w and w_star are binary, the surrogate is the identity or
+            the ReLU, and the law one that ``theory.general`` knows.
         surrogate: one that has a slope; also your own. Without declared ``passes`` each step integrates.
         start: (v ``[runs, m]``, w ``[runs, n]``), as ``problem.starts(runs, seed)`` draws them.
         steps: of the descent.
@@ -61,9 +63,10 @@ def descend(
     """
     if method not in METHODS:
         raise ValueError(f"method={method!r} is unknown; known: {', '.join(METHODS)}")
-    if problem.inputs != STANDARD:
+    if problem.inputs != STANDARD and (problem.weights == "float" or problem.activation is not None):
         raise ValueError(
-            f"theory.descend knows standard normal inputs, not {problem.inputs}; sim.descend samples any law"
+            f"theory.descend knows standard normal inputs, not {problem.inputs}, unless weights are binary "
+            "and the activation is the threshold; sim.descend samples any law"
         )
     start = checked_start(problem, start)
     off_origin = bool(start[1].ne(0).any(-1).all())
@@ -93,6 +96,8 @@ def _full(problem: Problem, surrogate: Surrogate, start: tuple[Tensor, Tensor], 
         staircase = Staircase.of(quantizer, **quantizer.fit(problem.w_star))
 
     def field(v, w):
+        if problem.inputs != STANDARD:
+            return general.field(v, w, *teacher, surrogate, problem.inputs)
         loss = hidden.loss(v, w, *teacher, activation=staircase)
         dv, _ = hidden.gradient(v, w, *teacher, activation=staircase)
         return loss, dv, hidden.coarse_gradient(v, w, *teacher, surrogate, activation=staircase)
