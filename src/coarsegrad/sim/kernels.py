@@ -316,7 +316,7 @@ def move(z, negative, unit, w_star, shown, x, sums):
 
 @_compiled
 def nonzero(c, rows, by):
-    """Collect what is not 0, and where; how many. No branch to guess."""
+    """Collect what is not 0, and where; how many."""
     count = 0
     for r in range(len(c)):
         rows[count], by[count] = r, c[r]
@@ -338,10 +338,7 @@ def crossed(x, low, high, passes, rows):
 
 @_summed
 def gather(z, v, rows, passes, parts, open_rows):
-    """Each sample's part, the sum of its rows that pass times v, after these rows have crossed.
-
-    Where none passes any more it is 0, without what rounding would leave.
-    """
+    """Each sample's part, the sum of its rows that pass times v, after these crossed; 0 where none passes."""
     m = len(v)
     for k in range(len(rows)):
         r = rows[k]

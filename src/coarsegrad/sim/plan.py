@@ -99,7 +99,7 @@ def _sloped(surrogate: Surrogate) -> bool:
 
 def _cheaper(patterns: int, n: int) -> bool:
     """Whether ``patterns`` images cost less than n columns, in nanoseconds a row as measured on one core."""
-    return 1.3 * patterns**2 + 25 * patterns < (10 + 0.6 * patterns) * n
+    return 1.3 * patterns**2 + 25 * patterns < (2 + 0.6 * patterns) * n
 
 
 def _sized(method: str, why: str, problem: Problem, steps: int, memory: float) -> Plan:

@@ -16,7 +16,7 @@ from coarsegrad.studies.verdict import Claim, Row, Rows, Verdict, judge
 from coarsegrad.table import Table
 from coarsegrad.view import Figure, TableView
 
-PRESETS = ("smoke", "quick", "short", "paper")
+PRESETS = ("smoke", "quick", "short", "paper", "extended")
 Measure = Callable[[Mapping[str, Any], Path], Iterable[Row]]
 _GLANCE_SECONDS = 5.0
 

@@ -44,8 +44,8 @@ def test_a_cell_is_that_of_the_oracle():
 )
 def test_the_gap_around_one_half_is_halved(won, middle):
     done = {N: {"last": k, "runs": 10} for N, k in zip((10, 20, 40), won, strict=True)}
-    assert cells._between(done) == middle
+    assert cells._between(done, "last") == middle
 
 
 def test_neighbours_without_room_are_left():
-    assert cells._between({10: {"last": 0, "runs": 10}, 11: {"last": 10, "runs": 10}}) is None
+    assert cells._between({10: {"last": 0, "runs": 10}, 11: {"last": 10, "runs": 10}}, "last") is None

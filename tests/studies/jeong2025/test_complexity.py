@@ -1,8 +1,11 @@
+"""The study of sample complexity: its smoke run, and what decides its claims."""
+
 import pytest
 
 from coarsegrad.studies.jeong2025 import complexity
 from coarsegrad.studies.study import results, run, verdicts
 from coarsegrad.studies.verdict import judge
+from studies.jeong2025.cell_rows import grid
 
 STUDY = complexity.STUDY
 CLAIMS = {claim.id: claim for claim in STUDY.claims}
@@ -19,33 +22,29 @@ def test_the_smoke_preset_ends_as_committed(smoke):
     assert [v.row() for v in verdicts(STUDY, smoke, "smoke") if not v.as_expected] == []
 
 
-def test_the_story_tells_of_what_is_there_and_of_what_is_not(smoke):
-    assert [c.title for c in STUDY.story({})] == ["What is studied", "Thresholds"]
-    assert [c.title for c in STUDY.story(smoke)] == ["What is studied", "Thresholds", "What else moves it"]
+def test_a_longer_preset_begins_with_a_shorter_ones_tasks():
+    paper, extended = ([task.id for task in STUDY.planned(p)] for p in ("paper", "extended"))
+    assert extended[: len(paper)] == paper and len(extended) > len(paper)
 
 
-def grid(power, factor, name="relu"):
-    """Cells whose success is a logistic function of log N around factor n^power."""
-    rows = []
-    for n in (10, 20, 50, 100):
-        for multiple in (0.25, 0.5, 0.8, 1.25, 2, 4):
-            at = factor * n**power * multiple
-            won = round(1000 / (1 + multiple**-3.0))
-            about = {"surrogate": name, "n": n, "samples": round(at), "runs": 1000}
-            rows.append({**about, "last": won, "ergodic": won, "hit": won})
-    return rows
-
-
-def test_the_exponent_of_the_threshold_is_found():
+def test_the_verdicts_follow_the_rows():
     rows = {"grid": grid(1.4, 2.0) + grid(1.4, 1.0, "identity")}
-    fit = complexity.growth(rows, "relu", "ergodic")
-    assert fit.exponent.estimate == pytest.approx(1.4, abs=0.02)
-    found = dict(complexity.thresholds(rows, "relu", "last"))
-    assert found[50].n50.estimate == pytest.approx(2 * 50**1.4, rel=0.02)
     said = {name: judge(claim, rows, "quick").verdict for name, claim in CLAIMS.items()}
     assert said["ergodic-below-square"] == said["last-below-fourth"] == said["absorbing"] == "confirmed"
+    assert said["last-needs-more"] == "refuted" and said["three-decades"] == "not run"
     assert CLAIMS["identity-needs-fewer"].estimate(rows).estimate == pytest.approx(2, rel=0.03)
     assert judge(CLAIMS["ergodic-below-square"], {"grid": grid(2.3, 0.1)}, "quick").verdict == "refuted"
+    assert judge(CLAIMS["three-decades"], {"far": grid(1.2, 1.0)}, "extended").verdict == "confirmed"
+    near = judge(CLAIMS["pull-against-noise"], {"grid": grid(1.0, 1.6)}, "paper")
+    assert near.verdict == "confirmed" and near.found.estimate == pytest.approx(1.6 / 1.5708, rel=0.05)
+
+
+def test_a_last_iterate_that_lags_behind_is_seen():
+    rows = grid(1.0, 2.0)
+    for row in rows:
+        row["last"] = next(r["last"] for r in grid(1.0, 6.0) if r["n"] == row["n"] and r["k"] == row["k"])
+    found = CLAIMS["last-needs-more"].estimate({"grid": rows})
+    assert found is not None and found.low <= found.estimate <= found.high
 
 
 def test_a_run_that_leaves_the_teacher_refutes():
@@ -54,8 +53,8 @@ def test_a_run_that_leaves_the_teacher_refutes():
     assert judge(CLAIMS["absorbing"], rows, "quick").verdict == "refuted"
 
 
-def test_where_nothing_or_everything_succeeds_there_is_no_threshold():
-    rows = [{"samples": n, "runs": 5, "last": 0} for n in (10, 20)]
-    assert complexity.fitted(rows, "last") is None
-    assert complexity.fitted([{**row, "last": 5} for row in rows], "last") is None
-    assert complexity.growth({"grid": []}, "relu", "last") is None
+def test_the_glance_is_a_curve():
+    rows = grid(1.0, 2.0)
+    assert complexity.glance({}) == ""
+    told = complexity.glance({"grid": rows})
+    assert told.startswith("grid: relu, n = 200: last iterate right ▁") and "█ N = " in told

@@ -31,9 +31,11 @@ def problem(settings: Settings, samples: int, seed: int) -> Problem:
         v = v / torch.linalg.vector_norm(v, dim=-1, keepdim=True)
     else:
         raise ValueError(f"v={settings['v']!r} is unknown; known: unit, ones")
+    kind = getattr(torch, settings.get("dtype", "float64"))
     return Problem(
-        v, drawn.w_star, weights="binary", trained="w", samples=samples, noise=settings.get("noise", 0.0)
-    )
+        v.to(kind), drawn.w_star.to(kind), weights="binary", trained="w", samples=samples,
+        noise=settings.get("noise", 0.0),
+    )  # fmt: skip
 
 
 def cell(settings: Settings, samples: int, *, threads: int | None = None) -> Recovery:
@@ -53,7 +55,7 @@ def threshold(settings: Settings, place: Path) -> Iterator[Row]:
     """A row a cell: first N = n times each multiple, then between the neighbours where success changes.
 
     Sizes ascend and end after three where every run succeeds in every sense; then ``extra`` times the widest
-    gap around the place where half of the last iterates are right is halved (in log N).
+    gap around the place where half succeed is halved (in log N), in turn for the last and ergodic iterate.
     """
     n = settings["n"]
     done: dict[int, Row] = {}
@@ -80,17 +82,16 @@ def threshold(settings: Settings, place: Path) -> Iterator[Row]:
         sure = sure + 1 if all(row[name] == row["runs"] for name in CRITERIA) else 0
         if sure == _SURE:
             break
-    for _ in range(settings["extra"]):
-        middle = _between(done)
-        if middle is None:
-            break
-        yield measured(middle)
+    for number in range(settings["extra"]):
+        middle = _between(done, CRITERIA[number % 2])
+        if middle is not None:
+            yield measured(middle)
 
 
-def _between(done: Mapping[int, Row]) -> int | None:
-    """The geometric middle of the neighbours around which the rate of right last iterates passes 1/2."""
+def _between(done: Mapping[int, Row], criterion: str) -> int | None:
+    """The geometric middle of the neighbours between which the rate of success passes 1/2."""
     sizes = sorted(done)
-    below = [N for N in sizes if 2 * done[N]["last"] < done[N]["runs"]]
+    below = [N for N in sizes if 2 * done[N][criterion] < done[N]["runs"]]
     if not below or below[-1] == sizes[-1]:
         return None
     low, high = below[-1], sizes[sizes.index(below[-1]) + 1]

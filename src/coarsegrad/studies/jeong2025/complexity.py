@@ -1,99 +1,77 @@
 """How many samples does it take? Recovery over a grid of n and N, the threshold, and how it grows with n."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from coarsegrad import spec
 from coarsegrad.core.surrogates import SURROGATES
 from coarsegrad.measure import Interval
-from coarsegrad.measure.fits import LogisticThreshold, PowerLaw, logistic_threshold, power_law
-from coarsegrad.studies import drawn
-from coarsegrad.studies.jeong2025.cells import CRITERIA, threshold
+from coarsegrad.studies.jeong2025.cells import threshold
+from coarsegrad.studies.jeong2025.complexity_story import story
 from coarsegrad.studies.jeong2025.predicted import samples_a_weight
-from coarsegrad.studies.study import Chapter, Study, Task
-from coarsegrad.studies.verdict import Claim, Row, Rows, exactly
-from coarsegrad.view import Figure, TableView
+from coarsegrad.studies.jeong2025.thresholds import growth, thresholds
+from coarsegrad.studies.study import Study, Task
+from coarsegrad.studies.verdict import Claim, Rows, exactly
 
 PAPER = "Jeong, Xin & Yin 2025, arXiv:2505.18113"
-MAIN = ("identity", "relu", "clipped_relu", "leaky_relu", "hardtanh", "sigmoid", "gaussian")
-_MULTIPLES = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0)
-_BASE = {"m": 4, "v": "unit", "step_size": 0.3, "steps": 800, "start": 1.0, "seed": 7}
+PAPERS = ("identity", "relu", "clipped_relu")
+MAIN = (*PAPERS, "leaky_relu", "hardtanh", "sigmoid", "gaussian")
+_MULTIPLES = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0)
+_BASE = {"m": 4, "v": "unit", "step_size": 0.3, "steps": 400, "start": 1.0, "seed": 2611, "dtype": "float32"}
 _PRESETS: dict[str, dict[str, Any]] = {
-    "smoke": {"sizes": (8,), "runs": 8, "extra": 0, "surrogates": ("identity", "relu"), "varied": 8},
-    "quick": {"sizes": (10, 20, 50), "runs": 40, "extra": 2, "surrogates": MAIN, "varied": 20},
-    "paper": {
-        "sizes": (10, 20, 50, 100, 200, 300), "runs": 100, "extra": 3, "surrogates": MAIN, "varied": 50,
-    },
+    "smoke": {"sizes": (8,), "large": (), "runs": 8, "extra": 0, "surrogates": ("identity", "relu"),
+              "varied": 8},
+    "quick": {"sizes": (10, 20, 50), "large": (), "runs": 40, "extra": 2, "surrogates": MAIN, "varied": 20},
+    "paper": {"sizes": (10, 20, 50, 100), "large": (200, 300), "runs": 100, "extra": 4,
+              "surrogates": MAIN, "varied": 50},
 }  # fmt: skip
+_PRESETS["extended"] = _PRESETS["paper"]
 _VARIED = (
     {"m": 1}, {"m": 16}, {"v": "ones"}, {"step_size": 0.1}, {"step_size": 1.0}, {"start": 0.1},
-    {"start": 10.0}, {"steps": 8000},
+    {"start": 10.0}, {"steps": 100}, {"steps": 4000},
 )  # fmt: skip
 """What is changed, one at a time, at one n, for ReLU."""
+_FAR = (  # n, runs, N / n
+    *((n, 100, (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0)) for n in (10, 30, 100, 300)),
+    (1000, 50, (4.0, 6.0, 8.0, 10.0, 12.0, 16.0, 32.0, 64.0, 96.0, 128.0)),
+    (10_000, 10, (8.0, 9.5, 11.0, 13.0, 16.0)),
+)
+_FAR_STEPS = 100
 
 
 def tasks(preset: str, options: Mapping[str, Any]) -> list[Task]:
-    """A task per surrogate and n: all its N, and where it pays more of them; and one per variation."""
+    """A task per surrogate and n: all its N, and where it pays more of them; and one per variation.
+
+    The extended preset has ReLU at n up to 10,000 beside, a task a cell, with fewer steps.
+    """
     p = _PRESETS[preset]
     grid = {"multiples": _MULTIPLES, "runs": p["runs"], "extra": p["extra"]}
     found = [
         Task("grid", threshold, {**_BASE, **grid, "n": n, "surrogate": name}, says=f"{name}, n = {n}")
-        for n in p["sizes"] for name in p["surrogates"]
+        for n in (*p["sizes"], *p["large"]) for name in (PAPERS if n in p["large"] else p["surrogates"])
     ]  # fmt: skip
     found += [
         Task("varied", threshold,
-             {**_BASE, **grid, "n": p["varied"], "surrogate": "relu", **change, "varied": k},
-             says=_named(change))
-        for k, change in enumerate(_VARIED)
+             {**_BASE, **grid, "n": p["varied"], "surrogate": "relu", **change, "varied": says}, says=says)
+        for change in _VARIED for says in [", ".join(f"{key} {value}" for key, value in change.items())]
     ]  # fmt: skip
+    if preset == "extended":
+        found += [
+            Task("far", threshold,
+                 {**_BASE, "steps": _FAR_STEPS, "extra": 0, "runs": runs, "n": n, "surrogate": "relu",
+                  "multiples": (multiple,)}, says=f"relu, n = {n}, N = {multiple:g} n")
+            for n, runs, multiples in _FAR for multiple in multiples
+        ]  # fmt: skip
     return found
 
 
-def _named(change: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in change.items())
+# The numbers of the claims.
 
 
-# What follows from the rows.
-
-
-def fitted(rows: Iterable[Row], criterion: str) -> LogisticThreshold | None:
-    """Success against log N, of one surrogate at one n; None where nothing ever, or always, succeeds."""
-    rows = list(rows)
-    won, tried = [row[criterion] for row in rows], [row["runs"] for row in rows]
-    if len(rows) < 2 or not 0 < sum(won) < sum(tried):
-        return None
-    return logistic_threshold([row["samples"] for row in rows], won, tried)
-
-
-def cells_of(rows: Rows, kind: str = "grid", **about: Any) -> dict[tuple, list[Row]]:
-    """The rows of each cell line: (surrogate, n), ascending in n; for ``varied`` by its number."""
-    found: dict[tuple, list[Row]] = {}
-    for row in rows.get(kind, ()):
-        if all(row[key] == value for key, value in about.items()):
-            key = (row["surrogate"], row["n"]) if kind == "grid" else (row["varied"],)
-            found.setdefault(key, []).append(row)
-    return dict(sorted(found.items(), key=lambda item: item[0][-1]))
-
-
-def thresholds(rows: Rows, surrogate: str, criterion: str) -> list[tuple[int, LogisticThreshold]]:
-    """(n, fit) for every n at which there is a threshold to see."""
-    found = cells_of(rows, surrogate=surrogate)
-    fits = [(n, fitted(mine, criterion)) for (_, n), mine in found.items()]
-    return [(n, fit) for n, fit in fits if fit is not None and math.isfinite(fit.n50.estimate)]
-
-
-def growth(rows: Rows, surrogate: str, criterion: str) -> PowerLaw | None:
-    """N50 as a power of n; None with fewer than three n."""
-    found = thresholds(rows, surrogate, criterion)
-    if len(found) < 3:
-        return None
-    return power_law([n for n, _ in found], [fit.n50.estimate for _, fit in found])
-
-
-def _exponent(surrogate: str, criterion: str) -> Callable[[Rows], Interval | None]:
+def _exponent(surrogate: str, criterion: str, kind: str = "grid") -> Callable[[Rows], Interval | None]:
     def estimate(rows: Rows) -> Interval | None:
-        fit = growth(rows, surrogate, criterion)
+        fit = growth(rows, surrogate, criterion, kind)
         return fit.exponent if fit else None
 
     return estimate
@@ -101,7 +79,7 @@ def _exponent(surrogate: str, criterion: str) -> Callable[[Rows], Interval | Non
 
 def _escapes(rows: Rows) -> Interval | None:
     """Noiseless runs that left the teacher after they were there."""
-    found = [row for kind in ("grid", "varied") for row in rows.get(kind, ())]
+    found = [row for kind in ("grid", "varied", "far") for row in rows.get(kind, ())]
     return exactly(sum(row["hit"] - row["last"] for row in found)) if found else None
 
 
@@ -131,7 +109,28 @@ def _ratio(top: str, bottom: str) -> Callable[[Rows], Interval | None]:
     return estimate
 
 
-_MEASURED = {"quick": "confirmed", "paper": "confirmed"}
+def _last_over_ergodic(rows: Rows) -> Interval | None:
+    """ReLU at the largest n of the grid, from 200 on: N50 of the last iterate over the ergodic one's."""
+    last, ergodic = (dict(thresholds(rows, "relu", criterion)) for criterion in ("last", "ergodic"))
+    both = sorted(n for n in last.keys() & ergodic.keys() if n >= 200)
+    if not both:
+        return None
+    a, b = last[both[-1]].n50, ergodic[both[-1]].n50
+    return Interval(a.estimate / b.estimate, a.low / b.high, a.high / b.low)
+
+
+def _against_prediction(rows: Rows) -> Interval | None:
+    """ReLU, ergodic: measured over predicted N50, at the n where they are farthest apart."""
+    found = thresholds(rows, "relu", "ergodic")
+    if len(found) < 3:
+        return None
+    each = samples_a_weight(spec.read("relu", SURROGATES))
+    ratios = [Interval(*(v / (each * n) for v in (f.n50.estimate, f.n50.low, f.n50.high))) for n, f in found]
+    return max(ratios, key=lambda ratio: abs(math.log(ratio.estimate)))
+
+
+_MEASURED = dict.fromkeys(("quick", "paper", "extended"), "confirmed")
+_LARGE = dict.fromkeys(("paper", "extended"), "confirmed")
 CLAIMS = (
     Claim("absorbing", "Without label noise a run that reached the teacher stays there.", "theorem",
           f"{PAPER}; w* has a coarse gradient of 0 at every N", "runs that left it", _escapes, most=0),
@@ -143,113 +142,34 @@ CLAIMS = (
           most=2.0, expected=_MEASURED),
     Claim("last-below-fourth", "ReLU, last iterate: far more slowly than n⁴.", "simulation", "measured here",
           "exponent of N50 in n", _exponent("relu", "last"), least=1.0, most=3.0, expected=_MEASURED),
+    Claim("last-needs-more", "ReLU, n of 200 and more: the last iterate needs at least twice the samples of "
+          "the ergodic one.", "simulation", "measured here", "ratio of N50, at the largest n",
+          _last_over_ergodic, least=2.0, expected=_LARGE),
     Claim("identity-needs-fewer", "ReLU needs one and a half to three times the samples of the identity.",
           "simulation", "measured here", "ratio of N50, mean over n", _ratio("relu", "identity"), least=1.5,
           most=3.0, margin=0.3, expected=_MEASURED),
+    Claim("three-decades", "ReLU, ergodic iterate, n from 10 to 10,000: not far above n (100 steps).",
+          "simulation", "measured here", "exponent of N50 in n", _exponent("relu", "ergodic", "far"),
+          least=1.0, most=1.5, expected={"extended": "confirmed"}),
+    Claim("pull-against-noise", "ReLU, ergodic iterate: N50 is where the pull on a wrong weight is one "
+          "standard deviation of its coarse gradient, within a factor of 1.5.", "heuristic", "derived here",
+          "measured over predicted N50, at the worst n", _against_prediction, least=1 / 1.5, most=1.5,
+          expected=dict.fromkeys(("quick", "paper", "extended"), "refuted")),
 )  # fmt: skip
 
 
-# The page.
-
-
-def story(rows: Rows) -> list[Chapter]:
-    """The chapters; those of which nothing was measured say so."""
-    about = Chapter(
-        "What is studied",
-        "A network with binary weights and a threshold, `y = v^T s(Zw)`, learns a binary teacher from N "
-        "samples without noise; v is known. Latent weights move by the coarse gradient at their signs. Is "
-        "the teacher found exactly? Three readings: the *last* iterate is it, the signs of the average "
-        "(*ergodic*) are, or it was *ever* reached. The theorem's bounds, n² for the ergodic and n⁴ for the "
-        "last iterate, are sufficient; what it takes is counted here.",
+def glance(rows: Rows) -> str:
+    """The recovery curve of the latest cell line as it forms: a letter a size, from 0 to 8 eighths."""
+    begun = [kind for kind, found in rows.items() if found]
+    if not begun:
+        return ""
+    kind, mine = begun[-1], rows[begun[-1]]
+    name, n = mine[-1]["surrogate"], mine[-1]["n"]
+    line = sorted(
+        (r["samples"], r["last"] / r["runs"]) for r in mine if (r["surrogate"], r["n"]) == (name, n)
     )
-    if not rows.get("grid"):
-        return [about, Chapter("Thresholds", "Nothing was measured yet.")]
-    return [about, _thresholds(rows), _varied(rows)]
-
-
-def _thresholds(rows: Rows) -> Chapter:
-    names = list(dict.fromkeys(row["surrogate"] for row in rows["grid"]))
-    table = []
-    for name in names:
-        for criterion in ("last", "ergodic"):
-            row: Row = {"surrogate": name, "iterate": criterion}
-            for n, fit in thresholds(rows, name, criterion):
-                row[f"n = {n}"] = str(fit.n50)
-            fit = growth(rows, name, criterion)
-            row["exponent"] = str(fit.exponent) if fit else "–"
-            table.append(row)
-    keys = list(dict.fromkeys(key for row in table for key in row if key.startswith("n = ")))
-    ordered = [
-        {"surrogate": r["surrogate"], "iterate": r["iterate"], **{k: r.get(k, "–") for k in keys},
-         "exponent": r["exponent"]} for r in table
-    ]  # fmt: skip
-    figures = {f"recovery-{name.replace('_', '-')}": _curves(rows, name) for name in names[:3]}
-    figures["growth"] = _growth(rows, names[:3])
-    first = rows["grid"][0]
-    text = (
-        f"m = {first['m']}, |v| = 1, step {first['step_size']:g}, {first['steps']} steps, "
-        f"{first['runs']} runs a cell. N50: where half of the runs succeed, by a logistic fit in log N, with "
-        "a 95 % interval."
-    )
-    return Chapter("Thresholds", text, (TableView.of(ordered, caption="N50."),), figures)
-
-
-def _curves(rows: Rows, name: str) -> Figure:
-    lines = []
-    for color, ((_, n), mine) in enumerate(cells_of(rows, surrogate=name).items()):
-        mine = sorted(mine, key=lambda row: row["samples"])
-        x = [row["samples"] / n for row in mine]
-        for criterion in ("ergodic", "last"):
-            label = f"n = {n}, {criterion}"
-            y = [row[criterion] / row["runs"] for row in mine]
-            lines.append(drawn.line(x, y, label, color=color, dashed=criterion == "last"))
-    return drawn.figure(
-        f"{name}: share of runs that recover the teacher", "N / n", "share of runs", lines, log_x=True,
-        caption="Solid: the ergodic iterate; dashed: the last one.",
-    )  # fmt: skip
-
-
-def _growth(rows: Rows, names: Sequence[str]) -> Figure:
-    items = []
-    sizes: list[int] = []
-    for color, name in enumerate(names):
-        found = thresholds(rows, name, "ergodic")
-        if not found:
-            continue
-        sizes = [n for n, _ in found]
-        y, low, high = ([getattr(fit.n50, end) for _, fit in found] for end in ("estimate", "low", "high"))
-        items.append(drawn.line(sizes, y, name, low, high, color=color))
-        predicted = samples_a_weight(spec.read(name, SURROGATES))
-        items.append(
-            drawn.line(sizes, [predicted * n for n in sizes], f"{name}, predicted", color=color, dashed=True)
-        )
-    if len(sizes) > 1:
-        items.append(drawn.line(sizes, [n * n for n in sizes], "n²", color=4, dashed=True))
-    return drawn.figure(
-        "Samples at which half of the ergodic iterates are right", "n", "N50", items, log_x=True, log_y=True,
-        caption="Dashed: n² (the theorem's, without its constant) and a heuristic: pull of a wrong "
-        "coordinate = one standard deviation of its coarse gradient at a random start.",
-    )  # fmt: skip
-
-
-def _varied(rows: Rows) -> Chapter:
-    title = "What else moves it"
-    found = cells_of(rows, "varied")
-    if not found:
-        return Chapter(title, "Nothing was measured yet.")
-    n = next(iter(found.values()))[0]["n"]
-    base = cells_of(rows, surrogate="relu", n=n)
-    lines = [("as above", next(iter(base.values())))] if base else []
-    lines += [(_named(_VARIED[k]), mine) for (k,), mine in found.items()]
-    table = []
-    for says, mine in lines:
-        row: Row = {"changed": says}
-        for criterion in CRITERIA:
-            fit = fitted(mine, criterion)
-            row[f"N50, {criterion}"] = str(fit.n50) if fit else "–"
-        table.append(row)
-    text = f"ReLU at n = {n}; one thing changed at a time."
-    return Chapter(title, text, (TableView.of(table),))
+    bars = "".join("▁▂▃▄▅▆▇█"[min(7, int(8 * share))] for _, share in line)
+    return f"{kind}: {name}, n = {n}: last iterate right {bars} N = {line[0][0]} ... {line[-1][0]}"
 
 
 STUDY = Study(
@@ -258,10 +178,12 @@ STUDY = Study(
     paper=PAPER,
     presets={
         "smoke": "seconds: every measure once, small",
-        "quick": "minutes on two cores: n to 50",
+        "quick": "a minute or two on two cores: n to 50",
         "paper": "about an hour on two cores: n to 300, 100 runs a cell",
+        "extended": "the same, and n to 10,000 for ReLU: half an hour more",
     },
     tasks=tasks,
     claims=CLAIMS,
     story=story,
+    glance=glance,
 )
