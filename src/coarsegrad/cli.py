@@ -324,7 +324,7 @@ def _parser() -> argparse.ArgumentParser:
     it.add_argument("--jobs", type=int, default=1, metavar="N", help="trainings at a time (%(default)s)")
     it = command("study", _study, "reproduce a paper: 0 if all claims end as expected; alone: what there is")
     it.add_argument("name", nargs="?", help="such as yin2019")
-    presets = ("smoke", "quick", "short", "paper")
+    presets = ("smoke", "quick", "short", "paper", "extended")
     it.add_argument("--preset", choices=presets, default="quick", help="(%(default)s)")
     it.add_argument("--out", metavar="FOLDER", help="results; the same command goes on where it stopped")
     it.add_argument("--workers", type=int, default=1, metavar="K", help="tasks at a time (%(default)s)")
