@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from coarsegrad.core.surrogate import Surrogate
-from coarsegrad.theory import hidden
 from coarsegrad.theory.quadrature import REACH, integrate
+from coarsegrad.theory.recovery import force
 
 WEIGHTS = ("binary", "ternary")
 _ROUNDS, _DAMPED = 4000, 0.2
@@ -85,17 +85,13 @@ def pull(surrogate: Surrogate, n: int) -> float:
     r"""What a lone wrong one of n binary weights feels of the expected coarse gradient, at \(|v| = 1\).
 
     It is \(2c/\sqrt n\), with \(c = 1/\sqrt{2\pi}\) for the identity, half of it for the ReLU; other slopes
-    by ``hidden.coarse_gradient`` one flip away. It scales with \(|v|^2\).
+    by ``recovery.force``. It scales with \(|v|^2\).
 
     >>> from coarsegrad.core.surrogates import ReLU
     >>> round(pull(ReLU(), 4) * 2 * math.sqrt(2 * math.pi), 12)
     1.0
     """
-    right = torch.full((n,), n**-0.5, dtype=torch.float64)
-    wrong = right.clone()
-    wrong[0] *= -1
-    v = torch.ones(1, dtype=torch.float64)
-    return -float(hidden.coarse_gradient(v, wrong, v, right, surrogate)[0])
+    return float(force(torch.ones(1, dtype=torch.float64), 1, n, surrogate).wrong)
 
 
 class UnderNoise(NamedTuple):
@@ -124,7 +120,7 @@ def under_noise(surrogate: Surrogate, n: int, samples: int, noise: float, v: Ten
     """
     if not (n >= 2 and samples >= 1 and noise >= 0):
         raise ValueError(f"under_noise needs n >= 2, samples >= 1, noise >= 0, got {n}, {samples}, {noise}")
-    square, tilted, mean = _slope_moments(surrogate)
+    square, tilted, mean = slope_moments(surrogate)
     size, total = float(v.double().square().sum()), float(v.double().sum())
     one = size * (square * (1 - 1 / n) + tilted / n) + (total * total - size) * mean * mean / n
     deviation = noise * math.sqrt(one / samples)
@@ -137,7 +133,7 @@ def under_noise(surrogate: Surrogate, n: int, samples: int, noise: float, v: Ten
     return UnderNoise(deviation, n * ratio / math.sqrt(2 * math.pi), kept**n)
 
 
-def _slope_moments(surrogate: Surrogate) -> tuple[float, float, float]:
+def slope_moments(surrogate: Surrogate) -> tuple[float, float, float]:
     """E slope^2, E slope^2 r^2 and E slope r of a standard normal r."""
     breaks = sorted(b for b in surrogate.breaks or () if abs(b) < REACH)
     edges = torch.tensor([[-REACH, *breaks, 0.0, REACH]], dtype=torch.float64).sort(1).values

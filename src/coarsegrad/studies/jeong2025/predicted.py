@@ -12,8 +12,8 @@ import math
 import torch
 
 from coarsegrad.core.surrogate import Surrogate
-from coarsegrad.theory import hidden
-from coarsegrad.theory.quadrature import REACH, integrate
+from coarsegrad.theory.recovery import force
+from coarsegrad.theory.recurrence import slope_moments
 
 
 def samples_a_weight(surrogate: Surrogate) -> float:
@@ -23,17 +23,5 @@ def samples_a_weight(surrogate: Surrogate) -> float:
     >>> round(samples_a_weight(Identity()), 4), round(samples_a_weight(ReLU()), 4)
     (0.7854, 1.5708)
     """
-    v = torch.ones(1, dtype=torch.float64)
-    w, w_star = torch.eye(2, dtype=torch.float64)
-    field = hidden.coarse_gradient(v, w, v, w_star, surrogate)
-    breaks = surrogate.breaks or ()
-    edges = torch.tensor(
-        [[-REACH, *(b for b in sorted(breaks) if abs(b) < REACH), REACH]], dtype=torch.float64
-    )
-
-    def squared(x, _):
-        density = torch.exp(-x.square() / 2) / math.sqrt(2 * math.pi)
-        return (surrogate.slope(x).square() * density).unsqueeze(-1)
-
-    square = float(integrate(squared, edges, declared=surrogate.breaks is not None).value)
-    return square / (2 * float(field[0] - field[1]) ** 2)
+    pull = force(torch.ones(1, dtype=torch.float64), 1, 2, surrogate).wrong * math.sqrt(2)
+    return slope_moments(surrogate)[0] / (2 * float(pull) ** 2)
