@@ -251,6 +251,9 @@ def _study(words: argparse.Namespace) -> int:
     study, folder = find(words.name), Path(words.out)
     options = {"data_folder": words.data_folder, "own": words.own}
     hands = {"workers": words.workers, "scheduler": words.scheduler}
+    tasks = study.planned(words.preset, options)
+    if not words.json:
+        print(f"{study.name}, {words.preset}, {len(tasks)} tasks: {study.presets[words.preset]}", flush=True)
     with progress(0, words.json, "tasks") as show:
         for row in run(study, words.preset, folder, **hands, options=options):
             show(row["done"], study_line(row), row, row["total"])
