@@ -14,6 +14,7 @@ STUDIES = {
     "yin2019": "coarsegrad.studies.yin2019",
     "schoenbauer2024": "coarsegrad.studies.schoenbauer2024",
     "jeong2025-complexity": "coarsegrad.studies.jeong2025.complexity",
+    "jeong2025-normalization": "coarsegrad.studies.jeong2025.normalization",
 }
 """Where each study's ``STUDY`` stands."""
 
