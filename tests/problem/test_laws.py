@@ -14,6 +14,8 @@ DRAWN = [
     laws.Uniform(low=0.0, high=1.0), laws.Laplace(scale=2.0), laws.StudentT(df=9.0),
     laws.Exponential(scale=3.0),
     laws.LogNormal(sigma=0.4), laws.Correlated(rho=0.8), laws.Standardized(laws.Exponential()),
+    laws.HalfNormal(scale=2.0), laws.Bernoulli(p=0.3), laws.Poisson(rate=2.5), laws.Equicorrelated(rho=0.6),
+    laws.Bimodal(), laws.Bimodal(shift=1.0, common=True),
 ]  # fmt: skip
 FALSE_ALARM = 1e-5
 
@@ -41,10 +43,34 @@ def test_a_law_fills_either_precision_and_repeats(law):
     assert np.array_equal(drawn(law, (3, 2, 4)), drawn(law, (3, 2, 4)))
 
 
-def test_correlated_columns_decay_with_their_distance():
-    z = drawn(laws.Correlated(rho=0.8), (40_000, 1, 4))[:, 0]
-    expected = 0.8 ** abs(np.subtract.outer(np.arange(4), np.arange(4)))
-    assert abs(np.corrcoef(z.T) - expected).max() < 5 / math.sqrt(len(z))
+ORACLES = [
+    (laws.Gaussian(mean=1.0, scale=2.0), stats.norm(1, 2)), (laws.Uniform(low=0.0), stats.uniform(0, 1)),
+    (laws.Laplace(), stats.laplace()), (laws.StudentT(df=1.5), stats.t(1.5)),
+    (laws.StudentT(df=1.0), stats.cauchy()), (laws.Exponential(scale=2.0), stats.expon(scale=2)),
+    (laws.LogNormal(), stats.lognorm(1)), (laws.HalfNormal(scale=0.5), stats.halfnorm(scale=0.5)),
+    (laws.Equicorrelated(rho=0.5), stats.norm()), (laws.Correlated(rho=0.5), stats.norm()),
+]  # fmt: skip
+COUNTED = [
+    (laws.Bernoulli(p=0.3), stats.bernoulli(0.3)), (laws.Poisson(rate=1.5), stats.poisson(1.5)),
+    (laws.Rademacher(), stats.rv_discrete(values=([-1, 1], [0.5, 0.5]))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("law", "oracle"), ORACLES, ids=str)
+def test_the_distribution_is_scipys(law, oracle):
+    assert stats.kstest(drawn(law)[:, 0, 1], oracle.cdf).pvalue > FALSE_ALARM
+    if math.isfinite(law.variance):
+        assert (law.mean, law.variance) == pytest.approx((oracle.mean(), oracle.var()))
+
+
+@pytest.mark.parametrize(("law", "oracle"), COUNTED, ids=str)
+def test_counts_have_scipys_probabilities(law, oracle):
+    z = drawn(law)
+    values, counts = np.unique(z, return_counts=True)
+    enough = counts > 50
+    expected = oracle.pmf(values[enough]) * z.size
+    found = stats.chi2.sf(((counts[enough] - expected) ** 2 / expected).sum(), enough.sum() - 1)
+    assert found > FALSE_ALARM and (law.mean, law.variance) == pytest.approx((oracle.mean(), oracle.var()))
 
 
 def test_signs_are_exact_and_fair():
@@ -55,8 +81,13 @@ def test_signs_are_exact_and_fair():
 
 @pytest.mark.parametrize("law", laws.LAWS.values(), ids=lambda law: law.name)
 def test_a_law_has_a_written_form(law):
-    if law is not laws.Standardized:
+    if law not in (laws.Standardized, laws.Normalized):
         assert read(write(law()), laws.LAWS) == law()
+
+
+def test_a_law_made_of_another_has_one_too():
+    for law in (laws.Standardized(laws.Exponential(scale=2.0)), laws.Normalized(laws.StudentT(), "L2")):
+        assert read(write(law), laws.LAWS) == law
 
 
 def test_moments_that_do_not_exist_are_said():
@@ -73,7 +104,9 @@ def drawn_problem(inputs):
         (lambda: laws.Gaussian(scale=0.0), r"Gaussian\(scale=...\) must be positive"),
         (lambda: laws.Gaussian(mean=math.inf), r"Gaussian\(mean=...\) must be finite"),
         (lambda: laws.Uniform(low=1.0, high=0.0), "needs low < high"),
-        (lambda: laws.Correlated(rho=1.0), "between -1 and 1"),
+        (lambda: laws.HalfNormal(scale=-1.0), "must be positive"),
+        (lambda: laws.Bernoulli(p=1.0), "between 0 and 1"),
+        (lambda: laws.Poisson(rate=0.0), "must be positive"),
         (lambda: laws.StudentT(df=-1.0), "must be positive"),
         (lambda: laws.Standardized(laws.StudentT(df=1.5)), "no finite variance to divide by"),
         (lambda: laws.Standardized("gaussian"), "is no law of inputs"),

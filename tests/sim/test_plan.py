@@ -35,6 +35,8 @@ def planned(problem, surrogate=None, steps=50, weight=None, batch=None, method="
         (SMALL, {"weight": Sigmoid()}, "direct", "slope 1 in a window"),
         (replace(SMALL, activation=QuantizedReLU(scale=Scale("one"))), {}, "direct", "for the threshold"),
         (replace(SMALL, trained="both"), {"surrogate": EWGS()}, "direct", "linear in v"),
+        (replace(SMALL, batch_norm=True), {}, "events", "matrix_free has no batch norm"),
+        (replace(SMALL, batch_norm=True, trained="both"), {}, "direct", "fixed v with batch norm"),
         (replace(SMALL, trained="both"), {"surrogate": Sigmoid()}, "events", "matrix_free is for a fixed v"),
         (replace(SMALL, inputs=Laplace()), {}, "events", "standard normal"),
         (large(), {}, "matrix_free", "the data do not fit; room for"),

@@ -1,7 +1,7 @@
-"""Laws of the inputs: what each sample's m x n numbers are drawn from. Rows and samples are independent.
+"""Laws of the inputs: what each sample's m x n numbers are drawn from. Samples are independent.
 
 A law fills an array, and says mean and variance of an entry. Your own is such an object, and so is a law made
-of another (``Standardized``).
+of another (``Standardized``, ``Normalized``). Here are those with independent entries, and the catalogue.
 
 >>> draw, z = np.random.default_rng(0), np.empty((1000, 3, 4))
 >>> Exponential().fill(draw, z)
@@ -10,29 +10,14 @@ of another (``Standardized``).
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar
 
 import numpy as np
 
-
-class Law(Protocol):
-    """What a problem asks of its inputs."""
-
-    @property
-    def mean(self) -> float:
-        """Of an entry."""
-        ...
-
-    @property
-    def variance(self) -> float:
-        """Of an entry; infinite where it does not exist."""
-        ...
-
-    def fill(self, draw: np.random.Generator, out: np.ndarray) -> None:
-        """Write a sample into ``out`` ``[N, m, n]``, float32 or float64."""
-        ...
+from coarsegrad.problem.features import Bimodal, Correlated, Equicorrelated, Spread
+from coarsegrad.problem.law import finite, parts, positive
+from coarsegrad.problem.normalized import Normalized, Standardized
 
 
 @dataclass(frozen=True)
@@ -44,8 +29,8 @@ class Gaussian:
     name: ClassVar[str] = "gaussian"
 
     def __post_init__(self):
-        _finite(self, "mean")
-        _positive(self, "scale")
+        finite(self, "mean")
+        positive(self, "scale")
 
     @property
     def variance(self) -> float:
@@ -85,7 +70,7 @@ class Uniform:
     name: ClassVar[str] = "uniform"
 
     def __post_init__(self):
-        _finite(self, "low", "high")
+        finite(self, "low", "high")
         if not self.low < self.high:
             raise ValueError(f"Uniform(low=..., high=...) needs low < high, got {self.low}, {self.high}")
 
@@ -115,7 +100,7 @@ class Laplace:
     mean: ClassVar[float] = 0.0
 
     def __post_init__(self):
-        _positive(self, "scale")
+        positive(self, "scale")
 
     @property
     def variance(self) -> float:
@@ -124,7 +109,7 @@ class Laplace:
 
     def fill(self, draw, out):
         """Drawn in float64."""
-        for part in _parts(out):
+        for part in parts(out):
             part[...] = draw.laplace(scale=self.scale, size=part.shape)
 
 
@@ -136,7 +121,7 @@ class StudentT:
     name: ClassVar[str] = "student_t"
 
     def __post_init__(self):
-        _positive(self, "df")
+        positive(self, "df")
 
     @property
     def mean(self) -> float:
@@ -150,7 +135,7 @@ class StudentT:
 
     def fill(self, draw, out):
         """Drawn in float64."""
-        for part in _parts(out):
+        for part in parts(out):
             part[...] = draw.standard_t(self.df, size=part.shape)
 
 
@@ -162,7 +147,7 @@ class Exponential:
     name: ClassVar[str] = "exponential"
 
     def __post_init__(self):
-        _positive(self, "scale")
+        positive(self, "scale")
 
     @property
     def mean(self) -> float:
@@ -188,7 +173,7 @@ class LogNormal:
     name: ClassVar[str] = "lognormal"
 
     def __post_init__(self):
-        _positive(self, "sigma")
+        positive(self, "sigma")
 
     @property
     def mean(self) -> float:
@@ -208,89 +193,90 @@ class LogNormal:
 
 
 @dataclass(frozen=True)
-class Correlated:
-    """Normal with variance 1, and correlation rho^|i-j| of the entries i and j of a row (AR(1))."""
+class HalfNormal:
+    """The absolute value of a normal entry."""
 
-    rho: float = 0.5
-    name: ClassVar[str] = "correlated"
-    mean: ClassVar[float] = 0.0
-    variance: ClassVar[float] = 1.0
+    scale: float = 1.0
+    name: ClassVar[str] = "half_normal"
 
     def __post_init__(self):
-        if not -1 < self.rho < 1:
-            raise ValueError(f"Correlated(rho=...) must lie between -1 and 1, got {self.rho}")
+        positive(self, "scale")
+
+    @property
+    def mean(self) -> float:
+        """The scale times sqrt(2/pi)."""
+        return self.scale * math.sqrt(2 / math.pi)
+
+    @property
+    def variance(self) -> float:
+        """The scale's square times 1 - 2/pi."""
+        return self.scale**2 * (1 - 2 / math.pi)
 
     def fill(self, draw, out):
-        """In place, column after column."""
+        """In place."""
         draw.standard_normal(out=out, dtype=out.dtype)
-        fresh = math.sqrt(1 - self.rho**2)
-        for j in range(1, out.shape[-1]):
-            out[..., j] *= fresh
-            out[..., j] += self.rho * out[..., j - 1]
+        np.abs(out, out=out)
+        out *= self.scale
 
 
 @dataclass(frozen=True)
-class Standardized:
-    """Another law, moved to mean 0 and variance 1 by its own moments, not by those of the sample.
+class Bernoulli:
+    """Entries 1 with probability ``p``, else 0."""
 
-    >>> Standardized(StudentT(df=2))
-    Traceback (most recent call last):
-    ...
-    ValueError: Standardized(StudentT(df=2)): it has no finite variance to divide by; use one that has
-    """
-
-    law: Any
-    name: ClassVar[str] = "standardized"
-    mean: ClassVar[float] = 0.0
-    variance: ClassVar[float] = 1.0
+    p: float = 0.5
+    name: ClassVar[str] = "bernoulli"
 
     def __post_init__(self):
-        checked_law(self.law)
-        if not (math.isfinite(self.law.mean) and math.isfinite(self.law.variance)):
-            raise ValueError(
-                f"Standardized({self.law}): it has no finite variance to divide by; use one that has"
-            )
+        if not 0 < self.p < 1:
+            raise ValueError(f"Bernoulli(p=...) must lie between 0 and 1, got {self.p}")
+
+    @property
+    def mean(self) -> float:
+        """The probability."""
+        return self.p
+
+    @property
+    def variance(self) -> float:
+        """p(1 - p)."""
+        return self.p * (1 - self.p)
 
     def fill(self, draw, out):
-        """The law's own sample, then moved."""
-        self.law.fill(draw, out)
-        out -= self.law.mean
-        out /= math.sqrt(self.law.variance)
+        """In place."""
+        draw.random(out=out, dtype=out.dtype)
+        np.less(out, self.p, out=out)
 
 
-def checked_law(law: Any) -> None:
-    """Raise ``ValueError`` unless it is a law."""
-    if isinstance(law, type) or not all(hasattr(law, part) for part in ("fill", "mean", "variance")):
-        known = ", ".join(cls.__name__ for cls in LAWS.values())
-        raise ValueError(
-            f"{law!r} is no law of inputs; give an object of problem.laws: {known}; or one with fill, "
-            "mean and variance of your own"
-        )
+@dataclass(frozen=True)
+class Poisson:
+    """Counts."""
 
+    rate: float = 1.0
+    name: ClassVar[str] = "poisson"
 
-def _parts(out: np.ndarray) -> Iterator[np.ndarray]:
-    """The samples, a few at a time: what is drawn in float64 should not take the memory of all of them."""
-    few = max(1, 2**16 // max(1, out[:1].size))
-    return (out[k : k + few] for k in range(0, len(out), few))
+    def __post_init__(self):
+        positive(self, "rate")
 
+    @property
+    def mean(self) -> float:
+        """The rate."""
+        return self.rate
 
-def _finite(law: Any, *names: str) -> None:
-    for name in names:
-        if not math.isfinite(getattr(law, name)):
-            raise ValueError(f"{type(law).__name__}({name}=...) must be finite, got {getattr(law, name)}")
+    @property
+    def variance(self) -> float:
+        """The rate."""
+        return self.rate
 
-
-def _positive(law: Any, *names: str) -> None:
-    for name in names:
-        value = getattr(law, name)
-        if not (value > 0 and math.isfinite(value)):
-            raise ValueError(f"{type(law).__name__}({name}=...) must be positive and finite, got {value}")
+    def fill(self, draw, out):
+        """Drawn as whole numbers."""
+        for part in parts(out):
+            part[...] = draw.poisson(self.rate, size=part.shape)
 
 
 STANDARD = Gaussian()
 LAWS: dict[str, type] = {
     law.name: law
     for law in (
-        Gaussian, Rademacher, Uniform, Laplace, StudentT, Exponential, LogNormal, Correlated, Standardized,
+        Gaussian, Rademacher, Uniform, Laplace, StudentT, Exponential, LogNormal, HalfNormal, Bernoulli,
+        Poisson, Correlated, Equicorrelated, Bimodal, Spread, Standardized, Normalized,
     )
 }  # fmt: skip

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coarsegrad.problem.laws import STANDARD, Law, checked_law
+from coarsegrad.problem.law import Law, checked_law
+from coarsegrad.problem.laws import STANDARD
 
 TRAINED = ("both", "w")
 WEIGHTS = ("float", "binary")
@@ -52,6 +53,8 @@ class Problem:
         samples: N of the finite-sample problem; None for the population, where Z is averaged out.
         noise: standard deviation of the Gaussian label noise (samples only: it has mean zero).
         inputs: the law of Z's entries, of ``problem.laws``; the population is known for the standard normal.
+        batch_norm: put a batch norm, without scale and shift, before the threshold, the teacher's too: Zw at
+            mean 0 and variance 1 over all the rows of the samples at hand.
 
     Raises ``ValueError`` with the mend for anything else.
 
@@ -72,6 +75,7 @@ class Problem:
     samples: int | None = None
     noise: float = 0.0
     inputs: Law = STANDARD
+    batch_norm: bool = False
 
     def __post_init__(self):
         for name, known in (("trained", TRAINED), ("weights", WEIGHTS)):
@@ -94,6 +98,10 @@ class Problem:
                 "Problem(noise=...) is averaged out of the population's gradients; say samples=... too"
             )
         checked_law(self.inputs)
+        if self.batch_norm and (self.samples or 0) * self.m < 2:
+            raise ValueError(
+                "Problem(batch_norm=True) needs two rows of samples for a variance; say samples=2 or more"
+            )
         scale = None if self.activation is None else self.activation.scale
         if scale is not None and (scale.statistic not in ("one", "half_gaussian") or scale.learned):
             raise ValueError(

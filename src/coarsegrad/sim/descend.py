@@ -70,7 +70,9 @@ def descend(
         z, labels = samples(part, seed, range(runs)[some])
 
         def field(v, w, labels=labels, z=z):
-            return step(v, w, labels, z, surrogate, activation=problem.activation)
+            return step(
+                v, w, labels, z, surrogate, activation=problem.activation, batch_norm=problem.batch_norm
+            )
 
         parts.append(
             follow(

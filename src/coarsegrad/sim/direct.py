@@ -9,6 +9,7 @@ from torch import Tensor
 
 from coarsegrad.core.surrogate import Surrogate
 from coarsegrad.problem import Problem, stream
+from coarsegrad.sim.hidden import before
 from coarsegrad.sim.hidden import step as gradient
 from coarsegrad.sim.outcome import TIE, Books, Recovery
 from coarsegrad.sim.samples import samples
@@ -35,7 +36,7 @@ def direct(
     inside = _inside(weight, u)
     for step in range(steps + 1):
         shown = problem.shown(u)
-        x = torch.einsum("rkmn,rn->rkm", z, shown)
+        x = before(shown, z, problem.batch_norm)
         books.see(step, ~(u < 0), (u.abs() < TIE).sum(-1) + (x.abs() < TIE).sum((-1, -2)))
         if step == steps:
             break
@@ -44,7 +45,9 @@ def direct(
             chosen = torch.stack([next(b) for b in batches]).to(u.device)
             row = torch.arange(len(u), device=u.device)[:, None]
             seen, told = z[row, chosen], labels[row, chosen]
-        _, dv, dw = gradient(v, shown, told, seen, surrogate, activation=problem.activation)
+        _, dv, dw = gradient(
+            v, shown, told, seen, surrogate, activation=problem.activation, batch_norm=problem.batch_norm
+        )
         dw = weight.pullback(dw, u)
         v, u = (v - step_size * dv if problem.trained == "both" else v), u - step_size * dw
         now = _inside(weight, u)

@@ -3,7 +3,9 @@ r"""One hidden layer on samples: loss, gradient and coarse gradient of \(v^T \si
 Everything comes from the samples that are passed in: ``z`` is ``[..., N, m, n]``, ``noise`` on the labels
 ``[..., N]``; leading axes are batches and broadcast with those of v ``[..., m]`` and w ``[..., n]``. For a
 standard error give the samples in blocks: ``[blocks, N, m, n]`` yields a mean per block. sigma is the
-threshold 1{x > 0}, or ``activation``, a quantizer of ``core`` whose scale does not depend on the data.
+threshold 1{x > 0}, or ``activation``, a quantizer of ``core`` whose scale does not depend on the data. With
+``batch_norm`` it sees Zw at mean 0 and variance 1 over the rows of all N samples, and the backward pass goes
+through both statistics.
 """
 
 from typing import Any
@@ -16,7 +18,12 @@ from coarsegrad.core.surrogate import Surrogate
 
 
 def output(
-    v: Tensor, w: Tensor, z: Tensor, surrogate: Surrogate | None = None, activation: Any = None
+    v: Tensor,
+    w: Tensor,
+    z: Tensor,
+    surrogate: Surrogate | None = None,
+    activation: Any = None,
+    batch_norm: bool = False,
 ) -> Tensor:
     """The network's answer to each sample, ``[..., N]``; differentiable in v, and in w through ``surrogate``.
 
@@ -24,7 +31,20 @@ def output(
     >>> output(torch.tensor([2.0, 3.0]), torch.tensor([1.0, 0.0]), z)
     tensor([2.])
     """
-    return torch.einsum("...km,...m->...k", _hidden(w, z, surrogate, activation), v)
+    return torch.einsum("...km,...m->...k", _hidden(w, z, surrogate, activation, batch_norm), v)
+
+
+def before(w: Tensor, z: Tensor, batch_norm: bool = False) -> Tensor:
+    """What the activation sees: Zw ``[..., N, m]``, or that after a batch norm without scale and shift.
+
+    >>> before(torch.tensor([2.0, 0.0]), torch.tensor([[[1.0, 0.0]], [[4.0, 0.0]]]), True).flatten()
+    tensor([-1.0000,  1.0000])
+    """
+    x = torch.einsum("...kmn,...n->...km", z, w)
+    if not batch_norm:
+        return x
+    rows = x.reshape(1, x.shape[:-2].numel(), -1)  # a batch is a channel, its rows are the channel's numbers
+    return torch.nn.functional.batch_norm(rows, None, None, training=True).reshape(x.shape)
 
 
 def loss(
@@ -106,22 +126,31 @@ def coarse_gradient(
 
 
 def step(
-    v: Tensor, w: Tensor, labels: Tensor, z: Tensor, surrogate: Surrogate, *, activation: Any = None
+    v: Tensor,
+    w: Tensor,
+    labels: Tensor,
+    z: Tensor,
+    surrogate: Surrogate,
+    *,
+    activation: Any = None,
+    batch_norm: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(loss ``[...]``, dv ``[..., m]``, coarse gradient ``[..., n]``) against ``labels``, in one pass."""
     batch = torch.broadcast_shapes(v.shape[:-1], w.shape[:-1], labels.shape[:-1], z.shape[:-3])
     with torch.enable_grad():
         v = v.detach().expand(*batch, v.shape[-1]).requires_grad_()
         w = w.detach().expand(*batch, w.shape[-1]).requires_grad_()
-        per_sample = (output(v, w, z, surrogate, activation) - labels).square() / 2
+        per_sample = (output(v, w, z, surrogate, activation, batch_norm) - labels).square() / 2
         dv, dw = torch.autograd.grad(per_sample.sum(), (v, w))  # batches do not meet: each gets its own
     samples = per_sample.shape[-1]
     return per_sample.detach().mean(-1), dv / samples, dw / samples
 
 
-def _hidden(w: Tensor, z: Tensor, surrogate: Surrogate | None, activation: Any) -> Tensor:
+def _hidden(
+    w: Tensor, z: Tensor, surrogate: Surrogate | None, activation: Any, batch_norm: bool = False
+) -> Tensor:
     """The hidden layer, ``[..., N, m]``; a surrogate sees each batch's numbers in a row of their own."""
-    x = torch.einsum("...kmn,...n->...km", z, w)
+    x = before(w, z, batch_norm)
     shape, x = x.shape, x.reshape(x.shape[:-2].numel(), -1)
     if activation is not None:
         return activation(x, surrogate).reshape(shape)

@@ -85,6 +85,8 @@ def _against(
         return "needs a weight estimator with slope 1 in a window and 0 outside (passes)"
     if problem.trained == "both" and (method == "matrix_free" or not _sloped(surrogate)):
         return "is for a fixed v" if method == "matrix_free" else "needs a pullback that is linear in v"
+    if problem.batch_norm and (method == "matrix_free" or problem.trained == "both"):
+        return "has no batch norm" if method == "matrix_free" else "is for a fixed v with batch norm"
     if method == "matrix_free" and problem.inputs != STANDARD:
         return "is for standard normal inputs"
     return ""
@@ -105,7 +107,7 @@ def _cheaper(patterns: int, n: int) -> bool:
 def _sized(method: str, why: str, problem: Problem, steps: int, memory: float) -> Plan:
     m, n, item = problem.m, problem.n, problem.v_star.element_size()
     samples = problem.samples or 0
-    fixed, each = _bytes(method, m, n, item)
+    fixed, each = _bytes(method, problem)
     if method == "direct":
         return Plan(method, why, fixed + samples * each)
     width = m * m * n + m * n + m * m + m if problem.trained == "both" else n
@@ -119,19 +121,21 @@ def _sized(method: str, why: str, problem: Problem, steps: int, memory: float) -
     return Plan(method, why, size + max(most, min(_FEW, steps + 2)) * one, slots=slots, most=most)
 
 
-def _bytes(method: str, m: int, n: int, item: int) -> tuple[int, int]:
+def _bytes(method: str, problem: Problem) -> tuple[int, int]:
     """(Of a run, of each of its samples) without the patterns or directions that it keeps."""
+    m, n, item = problem.m, problem.n, problem.v_star.element_size()
     rows, parts = {"direct": (n + 12, 0), "events": (n + 8, n), "matrix_free": (8, 0)}[method]
+    if method == "events" and problem.batch_norm:
+        rows, parts = n + 12, 0
     return 64 * n + 4096, item * (m * rows + parts + 4)
 
 
 def _fitted(found: Plan, problem: Problem, steps: int, memory: float) -> Plan:
     if found.size <= memory:
         return found
-    m, n, item = problem.m, problem.n, problem.v_star.element_size()
-    each = _bytes(found.method, m, n, item)[1]
+    each = _bytes(found.method, problem)[1]
     if found.method == "matrix_free":
-        each += min(_FEW, steps + 2) * 2 * m * item
+        each += min(_FEW, steps + 2) * 2 * problem.m * problem.v_star.element_size()
     fixed = found.size - (problem.samples or 0) * each
     most = max(0, int((memory - fixed) // each))
     raise ValueError(

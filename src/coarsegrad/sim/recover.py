@@ -88,6 +88,7 @@ def recover(
 
 def _walked(problem, surrogate, start, seed, way: Plan, how, threads: int, at_once: int) -> Recovery:
     """The runs beside each other; or, where only one has room, its data shared among the threads."""
+    from coarsegrad.sim.batch_norm import BatchNormed
     from coarsegrad.sim.events import Events, width
     from coarsegrad.sim.matrix_free import MatrixFree
     from coarsegrad.sim.walk import Walk
@@ -95,7 +96,7 @@ def _walked(problem, surrogate, start, seed, way: Plan, how, threads: int, at_on
     both, (v, w), runs = problem.trained == "both", start, len(start[0])
     walk = Walk(trained=both, slots=way.slots, width=width(problem.m, problem.n, both=both), **how)
     shape, kind = (problem.samples, problem.m, problem.n), v.numpy().dtype
-    beside = min(threads, runs, at_once)
+    beside, stored = min(threads, runs, at_once), BatchNormed if problem.batch_norm else Events
     data: SimpleQueue[np.ndarray] = SimpleQueue()
     for _ in range(beside if way.method == "events" else 0):
         data.put(np.empty(shape, kind))
@@ -108,7 +109,7 @@ def _walked(problem, surrogate, start, seed, way: Plan, how, threads: int, at_on
             return walk.follow(source, v[k], w[k], own.w_star < 0, **given)
         z = data.get()
         try:
-            return walk.follow(Events(own, surrogate, seed, k, z), v[k], w[k], own.w_star < 0, **given)
+            return walk.follow(stored(own, surrogate, seed, k, z), v[k], w[k], own.w_star < 0, **given)
         finally:
             data.put(z)
 

@@ -31,7 +31,9 @@ def samples(problem: Problem, seed: int, runs: range) -> tuple[Tensor, Tensor]:
     for place, run in zip(z.numpy(), runs, strict=True):
         fill(problem, seed, run, place)
     z = z.to(problem.v_star.device)
-    labels = output(problem.v_star, problem.w_star, z, None, problem.activation)
+    labels = output(
+        problem.v_star, problem.w_star, z, activation=problem.activation, batch_norm=problem.batch_norm
+    )
     if problem.noise:
         labels = labels + torch.from_numpy(np.stack([noise(problem, seed, run) for run in runs])).to(labels)
     return z, labels

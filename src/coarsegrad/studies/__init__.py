@@ -15,6 +15,7 @@ STUDIES = {
     "schoenbauer2024": "coarsegrad.studies.schoenbauer2024",
     "jeong2025-complexity": "coarsegrad.studies.jeong2025.complexity",
     "jeong2025-recurrence": "coarsegrad.studies.jeong2025.recurrence",
+    "jeong2025-normalization": "coarsegrad.studies.jeong2025.normalization",
 }
 """Where each study's ``STUDY`` stands."""
 

@@ -68,6 +68,8 @@ def descend(
             f"theory.descend knows standard normal inputs, not {problem.inputs}, unless weights are binary "
             "and the activation is the threshold; sim.descend samples any law"
         )
+    if problem.batch_norm:
+        raise ValueError("theory.descend knows no batch norm; sim.descend samples it")
     start = checked_start(problem, start)
     off_origin = bool(start[1].ne(0).any(-1).all())
     few = problem.weights == "float" and problem.activation is None and off_origin
