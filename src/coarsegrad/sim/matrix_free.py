@@ -7,6 +7,7 @@ has exactly the distribution it has with stored data (Lu 2021, Householder dice,
 """
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -43,8 +44,9 @@ class Deferred:
         draw: Normals,
         kind: Any = np.float64,
         each: Each = map,
+        hands: int = 1,
     ):
-        self.draw, self.each, self.rows = draw, each, rows
+        self.draw, self.each, self.hands, self.rows = draw, each, hands, rows
         right, left = min(most, n), min(most, rows)
         self.q, self.f = np.empty((right, n)), np.empty((right, rows), kind)
         self.p, self.b = np.empty((left, rows), kind), np.empty((left, n))
@@ -59,18 +61,23 @@ class Deferred:
         rest = w - along @ q
         again = q @ rest
         along, rest = along + again, rest - again @ q
-        size = np.linalg.norm(rest)
+        size, image = np.linalg.norm(rest), np.zeros(self.rows, self.f.dtype)
+        new, back = image, np.empty(0, image.dtype)  # nothing is added to it
         if size > 1e-9 * np.linalg.norm(w):
             if self.seen == len(self.q):
                 return None
             rest, new = rest / size, self.f[self.seen]
             self.draw.fill(new, self.each)
-            (of_new,) = self._dots(new, (self.p, self.sent))
-            self._add(self.p, b @ rest - of_new, new)
+            back = (b @ rest - self._dots(new, (self.p, self.sent))[0]).astype(image.dtype)
             self.q[self.seen] = rest
             self.seen, along = self.seen + 1, np.append(along, size)
-        image = np.zeros(self.rows, self.f.dtype)
-        self._add(self.f, along, image)
+        along = along.astype(image.dtype)
+
+        def one(k: int) -> None:
+            combine(self.p, back, new, *self.chunks[k])
+            combine(self.f, along, image, *self.chunks[k])
+
+        self._on_chunks(one)
         return image
 
     def backward(self, c: np.ndarray) -> np.ndarray | None:
@@ -78,12 +85,12 @@ class Deferred:
         b, q, sent, seen = self.b[: self.sent], self.q[: self.seen], (self.p, self.sent), (self.f, self.seen)
         along, forth, (square,) = self._dots(c, sent, seen, (c[None], 1))
         rest, length = c.copy(), math.sqrt(square)
-        size, forth = self._add(self.p, -along, rest), forth - q @ (along @ b)  # as F P^T is q b^T
+        size, image = self._add(self.p, -along, rest), along @ b
+        forth = forth - q @ image  # as F P^T is q b^T
         if size < 0.1 * length:  # most was taken away: once more, so that it is orthogonal to rounding
             again, forth = self._dots(rest, sent, seen)
-            size, forth = self._add(self.p, -again, rest), forth - q @ (again @ b)
-            along = along + again
-        image = along @ b
+            size, more = self._add(self.p, -again, rest), again @ b
+            forth, image = forth - q @ more, image + more
         if size > self.inside * length:
             if self.sent == len(self.p):
                 return None
@@ -104,7 +111,7 @@ class Deferred:
             for (vectors, count), part in zip(kept, parts, strict=True):
                 dots(vectors, count, x, *self.chunks[k], part[k])
 
-        list(self.each(one, range(len(self.chunks))))
+        self._on_chunks(one)
         return [part.sum(0, dtype=np.float64) for part in parts]
 
     def _add(self, vectors: np.ndarray, factors: np.ndarray, x: np.ndarray) -> float:
@@ -115,8 +122,13 @@ class Deferred:
             combine(vectors, factors, x, *self.chunks[k])
             dots(x[None], 1, x, *self.chunks[k], squares[k])
 
-        list(self.each(one, range(len(self.chunks))))
+        self._on_chunks(one)
         return math.sqrt(squares.sum(dtype=np.float64))
+
+    def _on_chunks(self, one: Callable[[int], None]) -> None:
+        """A share of the chunks for each hand; what comes out does not depend on who does which."""
+        shares = [range(k, len(self.chunks), self.hands) for k in range(self.hands)]
+        list(self.each(lambda share: [one(k) for k in share], shares))
 
 
 class MatrixFree:
@@ -125,13 +137,20 @@ class MatrixFree:
     compiled = None
 
     def __init__(
-        self, problem: Problem, surrogate: Surrogate, seed: int, run: int, most: int, each: Each = map
+        self,
+        problem: Problem,
+        surrogate: Surrogate,
+        seed: int,
+        run: int,
+        most: int,
+        each: Each = map,
+        hands: int = 1,
     ):
         self.surrogate, self.close, self.samples = surrogate, 0, problem.samples or 0
         self.v, self.w_star = problem.v_star.numpy(), problem.w_star.numpy()
         kind, rows = self.v.dtype, self.samples * problem.m
         draw = Normals(seed, "data", run)
-        self.z = Deferred(rows, problem.n, most=most, draw=draw, kind=kind, each=each)
+        self.z = Deferred(rows, problem.n, most=most, draw=draw, kind=kind, each=each, hands=hands)
         self.x_star = self.z.forward(self.w_star.astype(np.float64))
         assert self.x_star is not None
         self.labels, self.rest = np.empty((2, self.samples), kind)

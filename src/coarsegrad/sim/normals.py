@@ -17,7 +17,7 @@ from coarsegrad.sim.gauss import BLOCK
 
 Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 """``map``, or a pool's: the same results in the same order."""
-_PIECE = 32 * BLOCK  # numbers that a thread takes at a time
+_PIECE = 16 * BLOCK  # numbers that a thread takes at a time
 
 
 class Normals:

@@ -105,7 +105,7 @@ def _walked(problem, surrogate, start, seed, way: Plan, how, threads: int, at_on
         own = problem.of(k)
         given = dict(method=way.method, why=way.why)
         if way.method == "matrix_free":
-            source = MatrixFree(own, surrogate, seed, k, way.most, each)
+            source = MatrixFree(own, surrogate, seed, k, way.most, each, hands)
             return walk.follow(source, v[k], w[k], own.w_star < 0, **given)
         z = data.get()
         try:
@@ -114,7 +114,7 @@ def _walked(problem, surrogate, start, seed, way: Plan, how, threads: int, at_on
             data.put(z)
 
     with ThreadPoolExecutor(threads) if threads > 1 else nullcontext() as pool:
-        each = map if pool is None or beside > 1 else pool.map
+        each, hands = (map, 1) if pool is None or beside > 1 else (pool.map, threads)
         return Recovery.joined(list((pool.map if pool and beside > 1 else map)(one, range(runs))))
 
 
