@@ -1,6 +1,7 @@
 """What a recovery costs, beside the loop one would write in PyTorch and a gradient by hand on BLAS.
 
 OMP_NUM_THREADS=2 python benchmarks/engine.py [--small] [--only short,wide,...] [--rounds 3] [--json FILE]
+python benchmarks/engine.py --table FILE  # the tables of docs/recovery.md from such a file
 
 All arms of a setting take turns in one process (rounds, median), on the same number of threads, and draw
 their own data within the time. ReLU, m rows, |v| = 1. Arms: ``autograd`` (float32, run by run), ``blas``
@@ -36,11 +37,12 @@ SETTINGS = {  # name: n, m, N, T, noise, step, runs, steps of the baselines (0: 
     "noisy": (20, 4, 2000, 10**6, 0.1, 0.01, 2, 500),
     "hard": (50, 4, 10_000, 10**6, 0.3, 0.01, 2, 100),
 }
-GROWTH = {  # one of n, m, N, T at a time
-    "n": [(n, 4, 2000, 200) for n in (10, 30, 100, 300)],
-    "m": [(50, m, 2000, 200) for m in (1, 4, 16)],
-    "N": [(50, 4, samples, 200) for samples in (500, 2000, 8000, 32_000)],
-    "T": [(50, 4, 200, steps) for steps in (100, 1000, 10_000)],
+GROWTH = {  # one of n, m, N, T and the noise s at a time
+    "n": [(n, 4, 2000, 200, 0.0, STEP) for n in (10, 30, 100, 300)],
+    "m": [(50, m, 2000, 200, 0.0, STEP) for m in (1, 4, 16)],
+    "N": [(50, 4, samples, 200, 0.0, STEP) for samples in (500, 2000, 8000, 32_000)],
+    "T": [(50, 4, 200, steps, 0.0, STEP) for steps in (100, 1000, 10_000)],
+    "s": [(20, 4, 2000, 100_000, noise, 0.01) for noise in (0.03, 0.1, 0.3, 1.0)],
 }
 
 
@@ -211,6 +213,35 @@ def shown(row):
     return told
 
 
+def table(rows):
+    """Markdown: the named settings, then how the engine's cost grows."""
+    lines = [
+        "| setting | n, m, N, T | arm | seconds | us a step | beyond drawing | times autograd | beyond |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    named = [row for row in rows if not row["setting"].startswith("grow")]
+    for row in named:
+        shape = f"{row['n']}, {row['m']}, {row['N']}, {row['T']}"
+        shape += f", noise {row['noise']}" if row["noise"] else ""
+        times = [f"{row[k]:.3g}" if k in row else "–" for k in ("times", "times_beyond")]
+        arm = f"{row['arm']}, {row['method']}" if "method" in row else row["arm"]
+        taken = f"{row['seconds']:.3g} | {row['us_per_step']:.3g} | {row['us_beyond']:.3g}"
+        lines.append(f"| {row['setting']} | {shape} | {arm} | {taken} | {times[0]} | {times[1]} |")
+    lines += [
+        "", "| n | m | N | T | noise | us a run | of these drawing | gradients a run | sign changes a run |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]  # fmt: skip
+    for row in rows:
+        if row["setting"].startswith("grow") and row["arm"] == "engine f32":
+            a_run = 1e6 * row["seconds"] / row["runs"], 1e6 * row["drew"] / row["runs"]
+            lines.append(
+                f"| {row['n']} | {row['m']} | {row['N']} | {row['T']} | {row['noise']} | {a_run[0]:.4g} | "
+                f"{a_run[1]:.3g} | "
+                f"{row['gradients']:.0f} | {row['changes']:.0f} |"
+            )
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -219,12 +250,17 @@ if __name__ == "__main__":
     parser.add_argument("--only", default=",".join([*SETTINGS, "growth"]), help="settings, by name")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", help="write the rows to this file")
+    parser.add_argument("--table", help="print the rows of this file as tables, and measure nothing")
     given = parser.parse_args()
+    if given.table:
+        with open(given.table) as file:
+            print(table(json.load(file)["rows"]))
+        raise SystemExit
     threads, rows, asked = torch.get_num_threads(), [], given.only.split(",")
     settings = {name: setting for name, setting in SETTINGS.items() if name in asked}
     if "growth" in asked:
         settings |= {
-            f"grow {axis}{k}": (*shape, 0.0, STEP, 10, 0)
+            f"grow {axis}{k}": (*shape, 10, 0)
             for axis, shapes in GROWTH.items()
             for k, shape in enumerate(shapes)
         }
