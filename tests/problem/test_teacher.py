@@ -102,3 +102,10 @@ def test_the_problem_of_one_run_has_its_teacher_alone():
     assert (one.samples, one.m, one.n, one.teachers) == (7, 3, 5, None)
     shared = Problem(several.v_star[:1], several.w_star[0]).of(3)
     assert shared.v_star.shape == (3,) and torch.equal(shared.w_star, several.w_star[0])
+
+
+def test_large_seeds_have_streams_of_their_own():
+    keys = [(5, "data", 3), (5 + 2 * 2**32, "noise", 0), (5 + 2 * 2**32, "data", 3), (5 + 2**32, "data", 3)]
+    assert len({int(stream(*key).integers(2**60)) for key in keys}) == 4
+    with pytest.raises(ValueError, match="below 2"):
+        stream(2**64, "data", 0)

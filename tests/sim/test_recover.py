@@ -1,6 +1,6 @@
 """The one call: randomness, threads, mini-batches, errors. The ways have tests of their own."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -100,3 +100,13 @@ def test_bad_input_is_refused_with_the_mend(fields, how, mend):
         samples=60, noise=0.3, trained="w", weights="binary") | fields))  # fmt: skip
     with pytest.raises(ValueError, match=mend):
         sim.recover(problem, ReLU(), **(HOW | how))
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+@pytest.mark.parametrize("method", ["direct", "events", "matrix_free"])
+def test_without_noise_the_residuals_at_the_teacher_are_exactly_0(method, kind):
+    problem = Problem.drawn(m=5, n=12, seed=3, samples=200, trained="w", weights="binary", teachers=8)
+    problem = replace(problem, v_star=problem.v_star.to(kind), w_star=problem.w_star.to(kind))
+    start = problem.v_star, 1e-9 * problem.w_star  # the next step would leave, were there one
+    found = sim.recover(problem, ReLU(), runs=8, steps=500, step_size=0.3, seed=0, start=start, method=method)
+    assert (found.settled == 0).all() and found.last.all() and (found.at == 500).all()

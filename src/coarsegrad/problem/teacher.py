@@ -227,9 +227,10 @@ def stream(seed: int, purpose: str, number: int) -> np.random.Generator:
 
 def hashed(seed: int, purpose: str, number: int) -> np.random.SeedSequence:
     """A key of the three names of a ``stream``, for a counter of one's own."""
-    if type(seed) is not int or seed < 0:
-        raise ValueError(f"seed=... is a whole number that is not negative, got {seed!r}")
-    return np.random.SeedSequence([seed, STREAMS.index(purpose), number])
+    if type(seed) is not int or not 0 <= seed < 2**64:
+        raise ValueError(f"seed=... is a whole number that is not negative and below 2^64, got {seed!r}")
+    high = [seed >> 32] if seed >> 32 else []  # last, as words that are missing count as 0
+    return np.random.SeedSequence([seed % 2**32, STREAMS.index(purpose), number, *high])
 
 
 def _teacher(draw: np.random.Generator, m: int, n: int, binary: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -248,9 +248,9 @@ def heads(x, v, noise, labels):
     """The labels that x gets, ``noise`` added."""
     m = len(v)
     for k in range(len(labels)):
-        total = v[0] * 0
+        total = x.dtype.type(0)
         for i in range(m):
-            total += v[i] * (x[k * m + i] > 0)
+            total += v[i] if x[k * m + i] > 0 else x.dtype.type(0)
         labels[k] = total + noise[k]
 
 
@@ -259,9 +259,9 @@ def residuals(x, v, labels, rest):
     """The network's answers less the labels; returns how many x are close to 0."""
     m, close = len(v), 0
     for k in range(len(labels)):
-        total = v[0] * 0
+        total = x.dtype.type(0)  # in the labels' own precision, so that equal answers leave 0
         for i in range(m):
-            total += v[i] * (x[k * m + i] > 0)
+            total += v[i] if x[k * m + i] > 0 else x.dtype.type(0)
             close += abs(x[k * m + i]) < TIE
         rest[k] = total - labels[k]
     return close

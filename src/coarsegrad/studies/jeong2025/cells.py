@@ -39,8 +39,8 @@ def problem(settings: Settings, samples: int, seed: int) -> Problem:
 
 
 def cell(settings: Settings, samples: int, *, threads: int | None = None) -> Recovery:
-    """``runs`` runs of N = ``samples``; their seed depends on the settings' seed and N alone."""
-    seed = settings["seed"] * 10_000_000 + samples
+    """``runs`` runs of N = ``samples``; their seed depends on the settings' seed, n and N alone."""
+    seed = (settings["seed"] * 100_000 + settings["n"]) * 10_000_000 + samples
     given = problem(settings, samples, seed)
     start = given.starts(settings["runs"], seed)
     start = (start[0], start[1] * settings.get("start", 1.0))

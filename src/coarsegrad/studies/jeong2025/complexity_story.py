@@ -28,8 +28,8 @@ def story(rows: Rows) -> list[Chapter]:
         "the teacher found exactly? Three readings: the *last* iterate is it, the signs of the average "
         "(*ergodic*) are, or it was *ever* reached. The theorem's bounds, n² for the ergodic and n⁴ for the "
         "last iterate, are sufficient; what it takes is counted here. Every run draws a teacher, a start and "
-        "data of its own. Below its threshold the last iterate wanders until it happens to meet the teacher, "
-        "where it stays: so the count depends on the steps, which are stated.",
+        "data of its own; surrogates at one n and N share them. Below its threshold the last iterate wanders "
+        "until it happens to meet the teacher, where it stays: so the count depends on the steps, which are stated.",
     )
     if not rows.get("grid"):
         return [about, Chapter("Thresholds", "Nothing was measured yet.")]
@@ -47,10 +47,15 @@ def _recovery(rows: Rows) -> Chapter:
         f"m = {first['m']}, |v| = 1, step {first['step_size']:g}, {first['steps']} steps, at least "
         f"{first['runs']} runs a cell. N50 and N90: where half and nine tenths of the runs succeed, by a "
         "logistic fit in log N, with a 95 % interval. *Ever reached* and *last* agree: without noise nobody "
-        "leaves."
+        f"leaves. Runs cut short for want of memory: {_total(rows, 'capped')}; numbers within 1e-12 of 0, "
+        f"where rounding may choose a sign: {_total(rows, 'close')}."
     )
     figures = {f"recovery-{name.replace('_', '-')}": _curves(rows, name) for name in _SHOWN if name in names}
     return Chapter("Thresholds", text, (TableView.of(table),), figures)
+
+
+def _total(rows: Rows, key: str) -> int:
+    return sum(row.get(key, 0) for found in rows.values() for row in found)
 
 
 def _threshold_rows(rows: Rows, name: str, criterion: str, kind: str = "grid") -> list[Row]:
