@@ -104,7 +104,8 @@ def noisy(row):
         ("absorbing", changed("noise", lambda row: row["noise"] == 0 and row["run"] == 2, last=0)),
         ("left-and-revisited", changed("noise", lambda row: row["run"] < 20, visits=1)),
         ("ergodic-stays", changed("noise", lambda row: row["run"] < 20, ergodic=0)),
-        ("last-is-a-coin", changed("noise", noisy, last=1)),
+        ("last-is-a-coin", changed("noise", lambda row: row["seed"] == 1, last=0)),
+        ("last-is-a-coin", changed("noise", lambda row: row["seed"] == 1, last=1, occupancy=0.5)),
         ("product", changed("noise", noisy, own=0.9)),
         ("coupled", changed("noise", noisy, coupled=0.9)),
         ("coupled", changed("noise", noisy, coupled=None)),
@@ -128,6 +129,23 @@ def test_predictions_that_hold_at_few_samples_too_are_not_refuted():
     for row in rows["noise"]:
         row["own"] = row["coupled"] = row["occupancy"]
     assert verdict("product-few-samples", rows) == verdict("coupled-few-samples", rows) == "confirmed"
+
+
+def test_errors_of_one_cell_are_not_made_good_by_another():
+    rows = good()
+    for row in rows["noise"]:
+        row["averaged"] += 0.2 if row["seed"] == 1 else -0.1
+    assert verdict("averaged", rows) == "refuted"
+
+
+def test_a_cells_seed_does_not_depend_on_the_other_cells():
+    few = {(c["n"], c["multiple"], c["noise"]): c["seed"] for c in settings("quick")}
+    many = {(c["n"], c["multiple"], c["noise"]): c["seed"] for c in settings("paper")}
+    assert all(many[cell] == seed for cell, seed in few.items()) and len(set(many.values())) == len(many)
+
+
+def settings(preset):
+    return [task.settings for task in STUDY.planned(preset) if task.kind == "noise"]
 
 
 def test_short_runs_and_cells_of_much_noise_do_not_count():

@@ -29,7 +29,8 @@ def story(rows: Rows) -> list[Chapter]:
         "(*ergodic*) are, or it was *ever* reached. The theorem's bounds, n² for the ergodic and n⁴ for the "
         "last iterate, are sufficient; what it takes is counted here. Every run draws a teacher, a start and "
         "data of its own; surrogates at one n and N share them. Below its threshold the last iterate wanders "
-        "until it happens to meet the teacher, where it stays: so the count depends on the steps, which are stated.",
+        "until it happens to meet the teacher, where it stays: so the count depends on the steps, which are "
+        "stated.",
     )
     if not rows.get("grid"):
         return [about, Chapter("Thresholds", "Nothing was measured yet.")]

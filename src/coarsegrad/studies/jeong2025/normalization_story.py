@@ -173,7 +173,8 @@ def _factors(rows: Rows) -> Chapter:
         ]  # fmt: skip
     text = (
         "Everything else is held: mean 0 and standard deviation 1 but where they are what is changed. "
-        "(Student's t has a variance above 1, and none from 1/df = 0.5 on.) The better of two steps; bars "
+        "(Student's t has a variance above 1, and none from 1/df = 0.5 on; a shift of rows by x makes it "
+        "1 + x², and spread scales keep only their geometric mean at 1.) The better of two steps; bars "
         "are 95 % Wilson intervals. *Raw* and *then*: the share recovered at the largest value, "
         "from the worst surrogate to the best."
     )
