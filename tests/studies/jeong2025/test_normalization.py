@@ -101,8 +101,8 @@ def test_a_claim_is_refuted_by_rows_that_contradict_it(claim, change, where):
 
 def test_a_batch_norm_that_gains_runs_refutes():
     rows = altered(LOST, inputs="Cauchy", how="none")
-    for row in rows["cell"]:
-        row.update(WON if row["inputs"] == "Cauchy" and row["how"] == "batch norm" else {})
+    gains = [row["inputs"] == "Cauchy" and row["how"] == "batch norm" for row in rows["cell"]]
+    rows["cell"] = [{**row, **WON} if more else row for row, more in zip(rows["cell"], gains, strict=True)]
     assert said(rows)["batch-norm-is-not-centring"] == "refuted"
 
 
