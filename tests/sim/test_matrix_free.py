@@ -3,8 +3,11 @@
 Seeds are fixed. All comparisons of a test together raise a false alarm with a probability below 1e-5.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
 from coarsegrad import sim
@@ -156,3 +159,27 @@ def test_a_run_that_fills_the_memory_is_cut_short_and_says_so():
     assert f"{int(cut.sum())} of 6 runs ended where memory did" in found.why
     whole = sim.recover(problem, ReLU(), **how)
     assert not whole.capped.any() and (whole.gradients >= found.gradients)[cut].all()
+
+
+def test_in_single_precision_the_images_stay_those_of_one_matrix():
+    z, draw = deferred(rows=20_000, n=60, kind=np.float32), np.random.default_rng(1)
+    w, c = draw.standard_normal(60), draw.standard_normal(20_000).astype(np.float32)
+    for _ in range(60):
+        w, c = (
+            w + 0.05 * draw.standard_normal(60),
+            c + np.float32(0.05) * draw.standard_normal(20_000, np.float32),
+        )
+        x, g = z.forward(w), z.backward(c)
+        assert abs(x @ c - g @ w) < 1e-5 * np.linalg.norm(x) * np.linalg.norm(c)
+    p, f = z.p[: z.sent].astype(float), z.f[: z.seen].astype(float)
+    np.testing.assert_allclose(p @ p.T, np.eye(len(p)), atol=1e-5)
+    np.testing.assert_allclose(f @ p.T, z.q[: z.seen] @ z.b[: z.sent].T, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_threads_that_share_a_run_leave_its_bits(kind):
+    problem = Problem.drawn(m=4, n=30, seed=1, samples=10_000, trained="w", weights="binary")
+    problem = replace(problem, v_star=problem.v_star.to(kind), w_star=problem.w_star.to(kind))
+    how = dict(runs=1, steps=30, step_size=0.3, seed=0, method="matrix_free")
+    one, several = (sim.recover(problem, ReLU(), threads=threads, **how) for threads in (1, 3))
+    assert torch.equal(one.w, several.w) and torch.equal(one.changes, several.changes)

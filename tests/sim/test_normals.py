@@ -55,3 +55,9 @@ def test_without_numba_they_are_the_same(monkeypatch):
     monkeypatch.setattr(normals, "find_spec", lambda name: None)
     Normals(4, "data", 0).fill(slow)
     assert np.array_equal(fast, slow)
+
+
+@pytest.mark.parametrize("out", [np.empty((4, 6))[:, ::2], np.empty(3, np.float16)])
+def test_what_it_cannot_fill_is_refused(out):
+    with pytest.raises(ValueError, match="C-contiguous"):
+        Normals(0, "data", 0).fill(out)

@@ -1,5 +1,7 @@
 """Which way is taken, why, in what memory; and what is refused before it starts."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -20,11 +22,8 @@ def large(n=1000, samples=10**6):
     return Problem(torch.ones(4).double(), w, samples=samples, trained="w", weights="binary")
 
 
-def planned(problem, surrogate=None, steps=50, weight=None, batch=None, method="auto", memory=3 * 2**30):
-    return sim.plan(
-        problem, surrogate or ReLU(), steps=steps, weight=weight, batch=batch, method=method,
-        memory=memory,
-    )  # fmt: skip
+def planned(problem, surrogate=None, steps=50, **how):
+    return sim.plan(problem, surrogate or ReLU(), steps=steps, **how)
 
 
 @pytest.mark.parametrize(
@@ -78,13 +77,60 @@ def test_what_cannot_be_is_refused_with_the_mend(problem, how, mend):
         planned(problem, **how)
 
 
-@pytest.mark.parametrize("method", ["direct", "events", "matrix_free"])
-def test_what_the_refusal_offers_fits(method):
+@pytest.mark.parametrize("steps", [50, 10**4, 10**6])
+@pytest.mark.parametrize("method", ["direct", "events", "matrix_free", "auto"])
+def test_what_the_refusal_offers_fits(method, steps):
     problem, memory = large(samples=10**6), 2**26
     with pytest.raises(ValueError, match="at most") as refusal:
-        planned(problem, method=method, memory=memory)
+        planned(problem, method=method, memory=memory, steps=steps)
     offered = int(str(refusal.value).split("samples=")[-1].split()[0])
     assert offered > 0
-    assert planned(replace(problem, samples=offered), method=method, memory=memory).size <= memory
+    fewer = replace(problem, samples=offered)
+    assert planned(fewer, method=method, memory=memory, steps=steps).size <= memory
     asked = int(str(refusal.value).split("say memory=")[-1].split()[0])
-    assert planned(problem, method=method, memory=asked).size <= asked
+    assert planned(problem, method=method, memory=asked, steps=steps).size <= asked
+
+
+def test_where_no_sample_fits_none_is_offered():
+    with pytest.raises(ValueError, match=r"memory=1000 holds 0; say memory=[0-9]+$"):
+        planned(SMALL, memory=1000)
+
+
+@pytest.mark.parametrize(
+    "how", [{"record": 1000}, {"batch": 5, "method": "direct"}, {"surrogate": Sigmoid(), "method": "events"}]
+)
+def test_what_takes_more_memory_is_counted(how):
+    less = {key: value for key, value in how.items() if key == "method"}
+    assert planned(SMALL, **how).size > planned(SMALL, **less).size
+
+
+MEMORY_CODE = """
+import resource, sys, torch
+from coarsegrad import sim
+from coarsegrad.core.surrogates import ReLU, Sigmoid
+from coarsegrad.problem import Problem
+from coarsegrad.problem.features import Bimodal
+from coarsegrad.problem.normalized import Normalized
+from coarsegrad.problem.laws import Exponential
+inputs = {"bimodal": Bimodal(), "whitened": Normalized(Exponential(), "whitening")}.get(sys.argv[1])
+more = {"inputs": inputs} if inputs else {}
+surrogate = Sigmoid() if sys.argv[1] == "sigmoid" else ReLU()
+def run(samples, **how):
+    problem = Problem.drawn(m=4, n=40, seed=0, samples=samples, weights="binary", trained="w", **more)
+    how = {"runs": 1, "steps": 20, "step_size": 0.3, "seed": 0, "threads": 1, **how}
+    found = sim.recover(problem, surrogate, **how)
+    return sim.plan(problem, surrogate, steps=20, record=len(how.get("record", ())),
+                    **{k: v for k, v in how.items() if k in ("method", "batch")}).size
+method = {"direct": "direct", "free": "matrix_free"}.get(sys.argv[1], "events")
+run(300, method=method)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+planned = run(150_000, method=method)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / planned)
+"""
+
+
+@pytest.mark.parametrize("what", ["standard", "bimodal", "whitened", "sigmoid", "direct", "free"])
+def test_no_more_memory_is_taken_than_was_planned(what):
+    command = [sys.executable, "-c", MEMORY_CODE, what]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert float(told) < 1.15

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from coarsegrad.problem.law import finite
+from coarsegrad.problem.law import finite, parts
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,9 @@ class Bimodal:
     def fill(self, draw, out):
         """In place, then the shifts."""
         draw.standard_normal(out=out, dtype=out.dtype)
-        shape = (*out.shape[:-1], 1) if self.common else out.shape
-        out += np.where(draw.random(shape, dtype=np.float32) < 0.5, -self.shift, self.shift).astype(out.dtype)
+        for part in parts(out):
+            shape = (*part.shape[:-1], 1) if self.common else part.shape
+            part += np.where(draw.random(shape, dtype=np.float32) < 0.5, -self.shift, self.shift)
 
 
 @dataclass(frozen=True)

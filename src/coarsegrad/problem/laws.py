@@ -178,12 +178,12 @@ class LogNormal:
     @property
     def mean(self) -> float:
         """exp(sigma^2/2)."""
-        return math.exp(self.sigma**2 / 2)
+        return float(np.exp(self.sigma**2 / 2))
 
     @property
     def variance(self) -> float:
         """The mean's square times exp(sigma^2) - 1."""
-        return self.mean**2 * math.expm1(self.sigma**2)
+        return float(np.exp(self.sigma**2) * np.expm1(self.sigma**2))
 
     def fill(self, draw, out):
         """In place."""

@@ -17,7 +17,7 @@ class Standardized:
     >>> Standardized(StudentT(df=2))
     Traceback (most recent call last):
     ...
-    ValueError: Standardized(StudentT(df=2)): it has no finite variance to divide by; use one that has
+    ValueError: Standardized(StudentT(df=2)): it has no finite variance to divide by (known); use Normalized
     """
 
     law: Any
@@ -29,7 +29,7 @@ class Standardized:
         checked_law(self.law)
         if not (math.isfinite(self.law.mean) and math.isfinite(self.law.variance)):
             raise ValueError(
-                f"Standardized({self.law}): it has no finite variance to divide by; use one that has"
+                f"Standardized({self.law}): it has no finite variance to divide by (known); use Normalized"
             )
 
     def fill(self, draw, out):

@@ -89,9 +89,9 @@ class Problem:
                 f"Problem(samples=...) is a whole number of at least 1, or None for the population; "
                 f"got {self.samples!r}"
             )
-        if not (self.noise >= 0 and math.isfinite(self.noise)):
+        if not isinstance(self.noise, int | float) or not (self.noise >= 0 and math.isfinite(self.noise)):
             raise ValueError(
-                f"Problem(noise=...) is a standard deviation, so not negative and finite; got {self.noise}"
+                f"Problem(noise=...) is a standard deviation, so not negative and finite; got {self.noise!r}"
             )
         if self.noise and self.samples is None:
             raise ValueError(
@@ -149,6 +149,12 @@ class Problem:
         ``teachers`` puts that many in a leading axis; teacher k depends on ``seed`` and k alone. ``more`` are
         fields of the problem. float64.
         """
+        if not all(
+            type(size) is int and size >= least for size, least in ((m, 1), (n, 2), (teachers or 1, 1))
+        ):
+            raise ValueError(
+                f"m, n and teachers are whole numbers, n 2 at least; got {m}, {n} and {teachers}"
+            )
         binary = more.get("weights") == "binary"
         v, w = zip(
             *(_teacher(stream(seed, "teacher", k), m, n, binary) for k in range(teachers or 1)), strict=True

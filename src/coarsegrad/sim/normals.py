@@ -37,6 +37,8 @@ class Normals:
 
     def fill(self, out: np.ndarray, each: Each = map) -> None:
         """Write the next numbers into ``out``, contiguous, float32 or float64, beginning with a new block."""
+        if not out.flags.c_contiguous or out.dtype not in (np.float32, np.float64):
+            raise ValueError("Normals.fill needs a C-contiguous array of float32 or float64; copy into it")
         flat, kind = out.reshape(-1), out.dtype
         write = getattr(_way(), "fill32" if kind == np.float32 else "fill64")
         first, key, counters = self.place, self._key, BLOCK * kind.itemsize // 16

@@ -1,7 +1,7 @@
 """Which way a recovery is computed, why, and in how much memory: known before it starts."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 from coarsegrad.core.surrogate import Stretched, Surrogate
@@ -36,35 +36,38 @@ def plan(
     batch: int | None = None,
     method: str = "auto",
     memory: float = MEMORY,
+    record: int = 0,
 ) -> Plan:
     """The way that ``method`` names, or with ``auto`` the fastest that is exact and fits ``memory`` bytes.
 
-    The arguments are those of ``recover``, which makes this plan.
+    The arguments are those of ``recover``, which makes this plan; ``record``: how many steps it records.
 
     Raises ``ValueError``, with what would fit, for a problem that does not, or a method that cannot.
     """
     if method not in METHODS:
         raise ValueError(f"method={method!r} is unknown; known: {', '.join(METHODS)}")
-    if not (memory > 0 and math.isfinite(memory)):
-        raise ValueError(f"memory=... is a number of bytes, got {memory}")
+    if not isinstance(memory, int | float) or not (memory > 0 and math.isfinite(memory)):
+        raise ValueError(f"memory=... is a number of bytes, got {memory!r}")
     weight = weight or Identity()
     against = {name: _against(name, problem, surrogate, weight, batch) for name in METHODS[1:]}
+    ask = _Asked(problem, surrogate, steps, batch, record)
     if method != "auto":
         if against[method]:
             raise ValueError(f'method="{method}" {against[method]}; use method="auto"')
-        return _fitted(_sized(method, "asked for", problem, steps, memory), problem, steps, memory)
-    events, free = (_sized(name, "", problem, steps, memory) for name in ("events", "matrix_free"))
+        return _fitted(ask.sized(method, "asked for", memory), ask, memory)
+    events, free = (ask.sized(name, "", memory) for name in ("events", "matrix_free"))
     if against["events"]:
-        found = _sized("direct", f"events {against['events']}", problem, steps, memory)
+        found = ask.sized("direct", f"events {against['events']}", memory)
     elif against["matrix_free"]:
-        found = _with(events, f"the fastest that applies: matrix_free {against['matrix_free']}")
+        found = replace(events, why=f"the fastest that applies: matrix_free {against['matrix_free']}")
     elif events.size > memory:
-        found = _with(free, f"the data do not fit; room for {free.most} directions")
+        found = replace(free, why=f"the data do not fit; room for {free.most} directions")
     elif free.most > steps and _cheaper(steps + 1, problem.n):
-        found = _with(free, f"less work than drawing the data, and {free.most} directions cover every step")
+        why = f"less work than drawing the data, and {free.most} directions cover every step"
+        found = replace(free, why=why)
     else:
-        found = _with(events, "the data fit, and to draw and keep them is less work than matrix_free")
-    return _fitted(found, problem, steps, memory)
+        found = replace(events, why="the data fit, and to draw and keep them is less work than matrix_free")
+    return _fitted(found, ask, memory)
 
 
 def _against(
@@ -104,45 +107,64 @@ def _cheaper(patterns: int, n: int) -> bool:
     return 1.3 * patterns**2 + 25 * patterns < (2 + 0.6 * patterns) * n
 
 
-def _sized(method: str, why: str, problem: Problem, steps: int, memory: float) -> Plan:
-    m, n, item = problem.m, problem.n, problem.v_star.element_size()
-    samples = problem.samples or 0
-    fixed, each = _bytes(method, problem)
-    if method == "direct":
-        return Plan(method, why, fixed + samples * each)
-    width = m * m * n + m * n + m * m + m if problem.trained == "both" else n
-    one = width * item + 8 * (-(-n // 64)) + 8
-    slots = max(WAYS, 2 ** int(math.log2(min(_PATTERNS, 2 * (steps + 1), max(1, memory / 8 / one)))))
-    size = fixed + slots * one + samples * each
-    if method == "events":
-        return Plan(method, why, size, slots=slots)
-    one = 2 * (samples * m * item + 8 * n)
-    most = min(steps + 2, int(max(0, memory - size) // one))
-    return Plan(method, why, size + max(most, min(_FEW, steps + 2)) * one, slots=slots, most=most)
+@dataclass(frozen=True)
+class _Asked:
+    """What a plan's bytes depend on."""
+
+    problem: Problem
+    surrogate: Surrogate
+    steps: int
+    batch: int | None
+    record: int
+
+    def sized(self, method: str, why: str, memory: float) -> Plan:
+        """The plan of a method, which may be larger than the memory."""
+        problem, steps = self.problem, self.steps
+        m, n, item, samples = problem.m, problem.n, problem.v_star.element_size(), problem.samples or 0
+        fixed, each = self.bytes(method)
+        if method == "direct":
+            return Plan(method, why, fixed + samples * each)
+        width = m * m * n + m * n + m * m + m if problem.trained == "both" else n
+        one = width * item + 8 * (-(-n // 64)) + 8
+        slots = max(WAYS, 2 ** int(math.log2(min(_PATTERNS, 2 * (steps + 1), max(1, memory / 8 / one)))))
+        size = fixed + slots * one + samples * each
+        if method == "events":
+            return Plan(method, why, size, slots=slots)
+        one = 2 * (samples * m * item + 8 * n)
+        most = min(steps + 2, int(max(0, memory - size) // one))
+        return Plan(method, why, size + max(most, min(_FEW, steps + 2)) * one, slots=slots, most=most)
+
+    def bytes(self, method: str) -> tuple[int, int]:
+        """(Of a run, of each of its samples) without the patterns or directions that it keeps."""
+        problem, drawn = self.problem, self.batch or 0
+        m, n, item = problem.m, problem.n, problem.v_star.element_size()
+        rows, parts = {"direct": (n + 12, 0), "events": (n + 8, n), "matrix_free": (8, 0)}[method]
+        if method == "events" and problem.batch_norm:
+            rows, parts = n + 12, 0
+        elif method != "direct" and self.surrogate.passes is None:
+            rows, parts = rows + 6, 0  # its pullback works on whole arrays
+        return 64 * n + 4096 + 2 * self.record * n + drawn * m * n * item, item * (m * rows + parts + 4)
+
+    def enough(self, method: str, memory: float) -> int:
+        """A memory that holds this plan, although with more of it more patterns are kept."""
+        need = self.sized(method, "", memory).size
+        while (size := self.sized(method, "", need).size) > need:
+            need = size
+        return need
 
 
-def _bytes(method: str, problem: Problem) -> tuple[int, int]:
-    """(Of a run, of each of its samples) without the patterns or directions that it keeps."""
-    m, n, item = problem.m, problem.n, problem.v_star.element_size()
-    rows, parts = {"direct": (n + 12, 0), "events": (n + 8, n), "matrix_free": (8, 0)}[method]
-    if method == "events" and problem.batch_norm:
-        rows, parts = n + 12, 0
-    return 64 * n + 4096, item * (m * rows + parts + 4)
-
-
-def _fitted(found: Plan, problem: Problem, steps: int, memory: float) -> Plan:
+def _fitted(found: Plan, ask: _Asked, memory: float) -> Plan:
     if found.size <= memory:
         return found
-    each = _bytes(found.method, problem)[1]
+    problem, each = ask.problem, ask.bytes(found.method)[1]
     if found.method == "matrix_free":
-        each += min(_FEW, steps + 2) * 2 * problem.m * problem.v_star.element_size()
-    fixed = found.size - (problem.samples or 0) * each
-    most = max(0, int((memory - fixed) // each))
+        each += min(_FEW, ask.steps + 2) * 2 * problem.m * problem.v_star.element_size()
+    most = int((memory - (found.size - (problem.samples or 0) * each)) // each)
+    less = f"; memory={memory:.0f} holds {max(most, 0)}"
+    mend = f"say memory={ask.enough(found.method, memory)}" + (
+        f" or samples={most} at most" if most > 0 else ""
+    )
     raise ValueError(
         f'{problem.samples} samples need {found.size / 2**30:.3g} GiB a run with method="{found.method}" '
-        f"({found.why}); memory={memory:.0f} holds {most}; say memory={found.size} or samples={most} at most"
+        f"({found.why}){less}; {mend}"
     )
-
-
-def _with(found: Plan, why: str) -> Plan:
-    return Plan(found.method, why, found.size, found.slots, found.most)

@@ -66,7 +66,10 @@ def recover(
     """
     weight, recorded = weight or Identity(), checked_record(steps, record)
     step_size, start = checked_step(step_size), _checked(problem, runs, steps, seed, start, batch, threads)
-    way = plan(problem, surrogate, steps=steps, weight=weight, batch=batch, method=method, memory=memory)
+    way = plan(
+        problem, surrogate, steps=steps, weight=weight, batch=batch, method=method, memory=memory,
+        record=len(recorded),
+    )  # fmt: skip
     problem, at_once = _on_corners(problem), max(1, int(memory // way.size))
     if way.method == "direct":
         parts = []
