@@ -1,9 +1,9 @@
-"""The loops against NumPy, and the store of patterns against a dict."""
+"""The loops against NumPy."""
 
 import numpy as np
 import pytest
 
-from coarsegrad.sim import kernels
+from coarsegrad.sim import kernels, patterns
 
 
 @pytest.fixture
@@ -71,30 +71,8 @@ def test_tensors_give_the_gradient_for_any_v(draw):
     out = np.zeros(m * m * n + m * n + m * m + m)
     kernels.tensors(z, x, slope, labels, m, out)
     dv, dw = np.empty(m), np.empty(n)
-    kernels._both(out, v, dv, dw)
+    patterns._both(out, v, dv, dw)
     hidden = (x > 0).reshape(samples, m)
     rest = hidden @ v - labels
     np.testing.assert_allclose(dv, rest @ hidden)
     np.testing.assert_allclose(dw, (slope * np.outer(rest, v).ravel()) @ z)
-
-
-def test_kept_patterns_are_found_and_the_least_used_goes(draw):
-    n, slots = 130, 16
-    kept, used, values = np.empty((slots, 3), np.uint64), np.zeros(slots, np.int64), np.empty((slots, 1))
-    counts, known, words = np.zeros(len(kernels.COUNTS), np.int64), {}, np.empty(3, np.uint64)
-    for k in range(60):
-        negative = draw.random(n) < 0.5
-        known[tuple(negative)] = float(k)
-        kernels.insert(negative, np.array([float(k)]), kept, used, values, counts)
-    found = 0
-    for negative, value in known.items():
-        kernels._pack(np.array(negative), words)
-        slot = kernels._find(words, kept, used)
-        found += slot >= 0
-        assert slot < 0 or values[slot, 0] == value
-    assert found == slots and counts[kernels.COUNTS.index("evictions")] == 60 - slots
-    assert slot >= 0  # the newest stays
-
-
-def test_bins_are_powers_of_two():
-    assert [kernels._bin(k) for k in (1, 2, 3, 4, 1023, 1024)] == [0, 1, 1, 2, 9, 10]

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coarsegrad.sim import kernels
+from coarsegrad.sim import kernels, patterns
 from coarsegrad.sim.outcome import BINS, Recovery
 
 
@@ -55,7 +55,7 @@ class Walk:
     ) -> Recovery:
         """One run from (v ``[m]``, w ``[n]``) to its end; ``target``: where w_star is negative, ``[n]``."""
         v, u, n = v.clone(), w.clone(), len(w)
-        counts = np.zeros(len(kernels.COUNTS), np.int64)
+        counts = np.zeros(len(patterns.COUNTS), np.int64)
         negative, total, since = np.zeros(n, np.bool_), np.zeros(n, np.int64), np.zeros(n, np.int64)
         stays, absences = np.zeros(BINS, np.int64), np.zeros(BINS, np.int64)
         recorded, signs = np.array(self.recorded, np.int64), np.zeros((len(self.recorded), n), np.int8)
@@ -68,14 +68,14 @@ class Walk:
         if source.compiled is not None:
             gradients = kernels.alone(way, *source.compiled)
         else:
-            while kernels.walk(*way) == kernels.MISS:
+            while patterns.walk(*way) == patterns.MISS:
                 value = source.value(negative)
                 if value is None:
-                    kernels.finish(negative, counts, total, since, recorded, signs)
+                    patterns.finish(negative, counts, total, since, recorded, signs)
                     break
-                kernels.insert(negative, value, kept, used, values, counts)
+                patterns.insert(negative, value, kept, used, values, counts)
                 gradients += 1
-        count = dict(zip(kernels.COUNTS, counts.tolist(), strict=True))
+        count = dict(zip(patterns.COUNTS, counts.tolist(), strict=True))
         one = {
             "wrong": count["wrong"], "ergodic_wrong": int(((total < 0) != target.numpy()).sum()),
             "gradients": gradients, "close": count["close"] + source.close, "ran": count["step"],
