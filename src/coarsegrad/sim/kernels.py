@@ -1,4 +1,4 @@
-"""The inner loops of ``events``: images of the data, a matrix ``z`` ``[rows, n]``, and what follows from them.
+"""The inner loops of ``events``: images of the data, a matrix ``z`` ``[rows, n]``, and their gradients.
 
 They hold no lock, and add in a fixed order.
 """
