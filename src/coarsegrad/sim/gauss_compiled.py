@@ -1,6 +1,7 @@
 """The blocks of ``gauss`` by Numba: several counters in a register, the same numbers."""
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -10,8 +11,11 @@ from coarsegrad.sim.gauss import BLOCK, HALF, LOW, ROOT32, ROOT64
 
 _compiled = njit(nogil=True, cache=True, error_model="numpy")
 _u32, _u64, _f32, i32, i64, f64 = np.uint32, np.uint64, np.float32, np.int32, np.int64, np.float64
-_round, _radius32, _radius64 = (_compiled(f) for f in (gauss.round_, gauss.radius32, gauss.radius64))
-_turned32, _turned64 = _compiled(gauss.turned32), _compiled(gauss.turned64)
+_round: Any = _compiled(gauss.round_)
+_radius32: Any = _compiled(gauss.radius32)
+_radius64: Any = _compiled(gauss.radius64)
+_turned32: Any = _compiled(gauss.turned32)
+_turned64: Any = _compiled(gauss.turned64)
 
 
 @_compiled
