@@ -116,7 +116,7 @@ class Normalized:
             scale = np.where(scale > 1e-12 * abs(mean), scale, 1)
         for part in parts(rows):
             moved = part / scale if self.how == "scaling" else (part - mean) / scale
-            part[...] = moved if turn is None else moved @ turn
+            part[...] = moved if turn is None else np.einsum("ri,ij->rj", moved, turn)
 
 
 def _inverse_root(rows: np.ndarray, mean: np.ndarray) -> np.ndarray:
@@ -127,7 +127,8 @@ def _inverse_root(rows: np.ndarray, mean: np.ndarray) -> np.ndarray:
             f'Normalized(how="whitening") has {count} rows (samples times m) for {n} features: their '
             f"covariance has no inverse; take more than {n} rows"
         )
-    covariance = sum((part - mean).T @ (part - mean) for part in parts(rows)) / count
+    pairs = (np.einsum("ri,rj->ij", part - mean, part - mean) for part in parts(rows))  # not by threads
+    covariance = sum(pairs) / count
     values, vectors = np.linalg.eigh(covariance)
     if values[0] <= n * np.finfo(rows.dtype).eps * values[-1]:
         raise ValueError(
