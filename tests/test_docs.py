@@ -29,11 +29,14 @@ def test_the_example_of_which_ste_runs_and_prints_what_it_says():
 
 
 def test_the_example_of_finite_samples_runs_and_says_so():
-    (block,) = re.findall(r"```python\n(.*?)```", (DOCS / "recovery.md").read_text(), flags=re.S)
+    block, own = re.findall(r"```python\n(.*?)```", (DOCS / "recovery.md").read_text(), flags=re.S)
     told = io.StringIO()
     with contextlib.redirect_stdout(told):
         exec(block, {"__name__": "example"})
+        exec(own, {"__name__": "example"})
     lines = told.getvalue().splitlines()
     assert [line.split(":")[0] for line in lines[:2]] == ["identity", "relu"]
     assert all(line.endswith("average right in 10 of 10") for line in lines[:2])
     assert lines[2].startswith("events because ")
+    assert [line.split(":")[0] for line in lines[3:]] == ["Triangle", "Exponential", "Normalized"]
+    assert lines[3].endswith("10 of 10") and lines[5].endswith("10 of 10")

@@ -110,3 +110,27 @@ def test_without_noise_the_residuals_at_the_teacher_are_exactly_0(method, kind):
     start = problem.v_star, 1e-9 * problem.w_star  # the next step would leave, were there one
     found = sim.recover(problem, ReLU(), runs=8, steps=500, step_size=0.3, seed=0, start=start, method=method)
     assert (found.settled == 0).all() and found.last.all() and (found.at == 500).all()
+
+
+class Lazy:
+    """A law that gives its numbers back, instead of writing them."""
+
+    mean, variance = 0.0, 1.0
+
+    def fill(self, draw, out):
+        return draw.standard_normal(out.shape)
+
+
+@pytest.mark.parametrize("method", ["direct", "events"])
+def test_a_law_that_does_not_fill_is_refused(method):
+    problem = Problem.drawn(m=2, n=4, seed=0, samples=50, trained="w", weights="binary", inputs=Lazy())
+    with pytest.raises(ValueError, match="must write finite numbers into all of out"):
+        sim.recover(problem, ReLU(), runs=2, steps=5, step_size=0.3, seed=0, method=method)
+
+
+@pytest.mark.parametrize("how", [{"surrogate": "relu"}, {"surrogate": ReLU}, {"weight": "hardtanh"}])
+def test_what_is_no_surrogate_is_refused(how):
+    problem = Problem.drawn(m=2, n=4, seed=0, samples=50, trained="w", weights="binary")
+    given = {"surrogate": ReLU(), **how}
+    with pytest.raises(ValueError, match="such as ReLU"):
+        sim.recover(problem, given.pop("surrogate"), runs=2, steps=5, step_size=0.3, seed=0, **given)

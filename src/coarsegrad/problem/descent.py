@@ -143,8 +143,9 @@ def checked_record(steps: int, record: Iterable[int] | None) -> tuple[int, ...]:
     if type(steps) is not int or steps < 0:
         raise ValueError(f"steps=... is a whole number that is not negative, got {steps!r}")
     recorded = tuple(sorted({0, steps} if record is None else set(record)))
-    if not all(type(t) is int and 0 <= t <= steps for t in recorded):
-        raise ValueError(f"record=... names steps from 0 to {steps}, got {recorded}")
+    wrong = [t for t in recorded if not (type(t) is int and 0 <= t <= steps)]
+    if wrong:
+        raise ValueError(f"record=... names steps from 0 to {steps}, got {wrong[0]!r}")
     return recorded
 
 

@@ -65,6 +65,9 @@ def recover(
     ([True, True, True], [1, 1, 1])
     """
     weight, recorded = weight or Identity(), checked_record(steps, record)
+    for name, given in (("surrogate", surrogate), ("weight", weight)):
+        if not isinstance(given, Surrogate):
+            raise ValueError(f"{name}={given!r} is no surrogate; give an object, such as ReLU()")
     step_size, start = checked_step(step_size), _checked(problem, runs, steps, seed, start, batch, threads)
     way = plan(
         problem, surrogate, steps=steps, weight=weight, batch=batch, method=method, memory=memory,

@@ -11,11 +11,16 @@ from coarsegrad.sim.normals import Normals
 
 
 def fill(problem: Problem, seed: int, run: int, z: np.ndarray) -> None:
-    """Write the run's inputs into ``z`` ``[N, m, n]``."""
+    """Write the run's inputs into ``z`` ``[N, m, n]``; ``ValueError`` where the law leaves it unfinished."""
     if problem.inputs == STANDARD:
         Normals(seed, "data", run).fill(z)
-    else:
-        problem.inputs.fill(stream(seed, "data", run), z)
+        return
+    z.reshape(-1)[-1] = np.nan  # what a law leaves is not to be taken for a sample
+    problem.inputs.fill(stream(seed, "data", run), z)
+    if not np.isfinite(z.sum()):
+        raise ValueError(
+            f"{problem.inputs}.fill(draw, out) must write finite numbers into all of out, in place"
+        )
 
 
 def noise(problem: Problem, seed: int, run: int) -> np.ndarray:

@@ -7,6 +7,7 @@ import re
 import tempfile
 import time
 import uuid
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
@@ -47,6 +48,8 @@ class Cluster:
         except BaseException:
             self._client.close()
             raise
+        if not self._client.nthreads():
+            warnings.warn(f"no worker at {address} yet; start one with `dask worker {address}`", stacklevel=2)
 
     def __enter__(self) -> "Cluster":
         return self

@@ -26,20 +26,24 @@ def story(rows: Rows) -> list[Chapter]:
 def _about() -> Chapter:
     return Chapter(
         "What is studied",
-        "A network with n binary weights, `y = v^T s(Zw)` with a threshold s and known v, learns from N "
-        "samples; latent weights move by the coarse gradient at their signs. If the labels carry noise, or "
-        "the teacher is not binary, that gradient is not zero at the optimum, so the weights leave it. How "
-        "much of the time are they there, how often do they come back, and can it be foretold?\n\n"
+        "A network with n binary weights, `y = v^T s(Zw)` with a threshold s and known v of length 1, learns "
+        "from N samples, each a matrix Z of m = 4 rows of standard normal numbers; latent weights move by "
+        "the coarse gradient at their signs. Noise on the labels is normal, and said by its standard "
+        "deviation; that of the labels themselves is 1/2. If the labels carry noise, or the teacher is not "
+        "binary, that gradient is not zero at the optimum, so the weights leave it. How much of the time are "
+        "they there, how often do they come back, and can it be foretold?\n\n"
         "*The prediction.* Let e be the coarse gradient at the optimum w. A weight with `e_j sgn(w_j) > 0` "
-        "is pushed towards the other sign; once it is wrong it is pulled back with 2c/sqrt(n). In the long "
-        "run the two must balance, so it is wrong for a share `p_j = max(0, e_j sgn(w_j)) "
-        "sqrt(n) / 2c` of the "
-        "time. The optimum is then kept for at least `1 - sum p_j`, and for `prod(1 - p_j)` if weights go "
-        "wrong independently of each other. Three versions, all without a fitted number: *own* takes e from "
-        "the run's samples and c from the population; *coupled* also takes from the samples what each wrong "
+        "is pushed towards the other sign; once it is wrong it is pulled back with 2c/sqrt(n), c being "
+        "1/sqrt(2 pi) for the identity and half of it for the ReLU. In the long run the two must balance, so "
+        "it is wrong for a share `p_j = max(0, e_j sgn(w_j)) sqrt(n) / 2c` of the time. The optimum is then "
+        "kept for at least `1 - sum p_j`, and for `prod(1 - p_j)` if weights go wrong independently of each "
+        "other. Three versions, all without a fitted number: *own* takes e from the run's samples and c from "
+        "the population; *coupled* also takes from the samples what each wrong "
         "weight does to the push on every other (a linear complementarity problem in p); *averaged* uses no "
         "samples: e normal with its known variance.\n\nThe optimum must exist to be revisited: N is 32 n or "
-        "more, well above the threshold of recovery (2 to 8 n in `jeong2025-complexity`).",
+        "more, well above the threshold of recovery (2 to 4 n at these n, in "
+        "[sample complexity](jeong2025-complexity.md)). Of n = 50 only cells with an expected sum p of at "
+        "most 0.65 are run: beyond it no pattern recurs, and a step costs a gradient.",
     )
 
 
