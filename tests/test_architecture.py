@@ -29,8 +29,8 @@ EVERYWHERE = {"torch", "numpy"}
 # One file each may import it.
 ONE_HOME = {"sklearn", "pooch", "PIL", "rich", "yaml", "matplotlib", "numba", "distributed", "pyarrow"}
 KERNELS = {  # and with Numba these: what runs the kernels of core on threads, and the kernels of sim
-    "coarsegrad.core.threads", "coarsegrad.sim.gauss_compiled", "coarsegrad.sim.kernels",
-    "coarsegrad.sim.patterns", "coarsegrad.sim.vectors",
+    "coarsegrad.core.threads", "coarsegrad.sim.classify_compiled", "coarsegrad.sim.gauss_compiled",
+    "coarsegrad.sim.kernels", "coarsegrad.sim.patterns", "coarsegrad.sim.vectors",
 }  # fmt: skip
 COMES_WITH = {"llvmlite": "numba"}  # and lives in the same file
 PURE = {"core", "measure", "problem", "theory", "sim"}

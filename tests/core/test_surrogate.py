@@ -207,3 +207,22 @@ def test_stretched_keeps_the_pullback_of_its_inner_surrogate():
             return 2 * upstream
 
     assert Doubling().over((0.0, 3.0)).pullback(torch.tensor(1.0), torch.tensor(0.5)) == 2
+
+
+@pytest.mark.parametrize("ends", [(0.0, 2.0), (-1.5, 0.7), (0.3, 40.0), (-3.0, 0.0), (-torch.inf, torch.inf)])
+@sloped
+def test_declared_bounds_are_the_least_and_the_most_of_the_slope(surrogate, ends):
+    low, high = ends
+    for one in (surrogate, surrogate.over((0.0, 1.0, 2.0, 3.0))):
+        found = one.bounds(low, high)
+        if found is not None:
+            x = torch.linspace(max(low, -1e4), min(high, 1e4), 40_003, dtype=torch.float64)[1:-1]
+            slope = one.slope(x)
+            assert (slope.min().item(), slope.max().item()) == pytest.approx(found, abs=2e-3)
+            assert found[0] <= slope.min() * (1 + 1e-12) and slope.max() <= found[1] * (1 + 1e-12)
+
+
+def test_bounds_are_declared_by_windows_and_falling_tails():
+    declared = {name for name, cls in SURROGATES.items() if cls().bounds(0.0, 1.0) is not None}
+    tails = {"log_tailed_relu", "reverse_exponential"}
+    assert declared == {"identity", "relu", "clipped_relu", "hardtanh"} | tails

@@ -47,6 +47,18 @@ class Surrogate:
         """The gradient that arrives at x, given the gradient that arrives at the value."""
         return upstream * self.slope(x)
 
+    def bounds(self, low: float, high: float) -> tuple[float, float] | None:
+        """The infimum and the supremum of the slope on the open interval (low, high); None: not declared.
+
+        Declare them where a proof is wanted of your own surrogate (`coarsegrad.theory.classification`). They
+        may be infinite, as the ends may.
+        """
+        if self.passes is None:
+            return None
+        begin, end = self.passes
+        whole, some = begin <= low and high <= end, max(low, begin) < min(high, end)
+        return float(whole), float(some)
+
     def at(self, progress: float | Tensor) -> "Surrogate":
         """Itself at a training progress in [0, 1]; only scheduled surrogates change."""
         return self
@@ -76,6 +88,10 @@ class Stretched(Surrogate):
         """The inner breaks, moved along."""
         inner = self.inner.breaks
         return None if inner is None else tuple(self.center + self.half * b for b in inner)
+
+    def bounds(self, low, high):
+        """Those of the inner slope."""
+        return self.inner.bounds((low - self.center) / self.half, (high - self.center) / self.half)
 
     def curve(self, x):
         """The stretched curve."""

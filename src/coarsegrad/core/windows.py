@@ -210,6 +210,10 @@ class LogTailedReLU(Surrogate):
         """The threshold and the start of the tail."""
         return (0.0, self.top)
 
+    def bounds(self, low, high):
+        """It falls where it is not 0."""
+        return _falling(lambda x: 1 / (1 + max(x - self.top, 0.0)), low, high)
+
     def curve(self, x):
         """Linear, then logarithmic."""
         return x.clamp(0, self.top) + torch.log1p((x - self.top).clamp(min=0))
@@ -236,6 +240,10 @@ class ReverseExponential(Surrogate):
 
     def __post_init__(self):
         positive(self, "top")
+
+    def bounds(self, low, high):
+        """It falls where it is not 0."""
+        return _falling(lambda x: math.exp(-x / self.top), low, high)
 
     def curve(self, x):
         """It saturates at ``top``."""
@@ -284,6 +292,11 @@ class MagnitudeAwareSign(Surrogate):
     def over(self, levels):
         """Itself: its unit is the magnitude that it measures."""
         return self
+
+
+def _falling(slope, low, high):
+    """Bounds of a slope that is 0 below 0 and falls above it."""
+    return 0.0 if low < 0 else slope(high), 0.0 if high <= 0 else slope(max(low, 0.0))
 
 
 def _passed(upstream, x, low, high):

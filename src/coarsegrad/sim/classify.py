@@ -1,0 +1,219 @@
+"""Classification on subspaces by coarse gradient descent, many starts side by side.
+
+Three ways to one result: ``compiled``, a run at a time in one pass over the data, for the slopes it knows;
+``batched``, the gradient by hand for any surrogate; ``direct``, autograd through ``core``, their oracle.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+from coarsegrad.core.quantizers import QuantizedReLU
+from coarsegrad.core.scales import Scale
+from coarsegrad.core.surrogate import Surrogate
+from coarsegrad.core.surrogates import LogTailedReLU, ReverseExponential
+from coarsegrad.problem.descent import checked_step
+from coarsegrad.problem.subspaces import Subspaces
+
+METHODS = ("auto", "compiled", "batched", "direct")
+Gradient = Callable[[Subspaces, Surrogate, Tensor], tuple[Tensor, ...]]
+"""(problem, surrogate, w) -> loss, accuracy, largest \\|h\\| ``[runs]``, and the coarse gradient, w's
+shape."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Classified:
+    """What became of each run; one entry a run."""
+
+    w: Tensor
+    """``[runs, k, D]``: where the runs ended; for binary weights the latent ones."""
+    steps: Tensor
+    """``[runs]``, int64: steps made until the loss was 0, the start counted as 0; -1 for never."""
+    loss: Tensor
+    """``[runs]``: the mean hinge loss at the end, against the labels."""
+    accuracy: Tensor
+    """``[runs]``: share of points whose true class has the strictly largest output, in [0, 1]."""
+    largest: Tensor
+    """``[runs]``: the largest pre-activation met on the way, without its sign."""
+    still: Tensor
+    """``[runs]``, bool: whether the last coarse gradient was exactly 0, so that nothing can change."""
+    method: str
+    """How it was computed."""
+
+    @property
+    def solved(self) -> Tensor:
+        """``[runs]``: whether the loss reached 0."""
+        return self.steps >= 0
+
+    def __repr__(self):
+        return f"<Classified by {self.method}: {int(self.solved.sum())} of {len(self.w)} runs at zero loss>"
+
+    @classmethod
+    def joined(cls, parts: list["Classified"]) -> "Classified":
+        """Runs computed apart, as one."""
+        of = {f.name: [getattr(part, f.name) for part in parts] for f in fields(cls) if f.name != "method"}
+        return cls(**{name: torch.cat(found) for name, found in of.items()}, method=parts[0].method)
+
+
+def classify(
+    problem: Subspaces,
+    surrogate: Surrogate,
+    *,
+    runs: int,
+    steps: int,
+    step_size: float,
+    seed: int,
+    start: Tensor | None = None,
+    method: str = "auto",
+    threads: int | None = None,
+    memory: float = 2**22,
+) -> Classified:
+    r"""Full-batch coarse gradient descent of ``runs`` networks on the same data, each until its loss is 0.
+
+    Args:
+        problem: the data and the network's fixed part.
+        surrogate: any, also one that looks at the upstream gradient (a point's own); also your own. It meets
+            the pre-activations as they are: to stretch it, give ``surrogate.over(levels)``.
+        runs: how many; run k's start depends on ``seed`` and k alone.
+        steps: at most so many.
+        step_size: of the hidden weights; of binary ones, of the latents, which take the gradient as it is.
+        seed: of the starts.
+        start: ``[runs, k, D]`` in place of ``problem.starts(runs, seed)``.
+        method: one of ``METHODS``; ``auto`` takes the fastest that applies.
+        threads: of ``compiled``, a run each; by default torch's number.
+        memory: bytes of pre-activations held at a time by the other two, at least those of one run.
+
+    Raises ``ValueError`` with the mend for what cannot be run. Long, Yin & Xin 2021, arXiv:2011.11256:
+    \(w \leftarrow w - \eta\, \mathrm{E}[\text{coarse gradient}]\), the second layer fixed.
+
+    >>> from coarsegrad.core.surrogates import Identity, ReLU
+    >>> problem = Subspaces(directions=8, radii=(1.0, 2.0))
+    >>> for surrogate in (ReLU(), Identity()):
+    ...     classify(problem, surrogate, runs=4, steps=150, step_size=1.0, seed=0, method="batched")
+    <Classified by batched: 4 of 4 runs at zero loss>
+    <Classified by batched: 0 of 4 runs at zero loss>
+    """
+    if method not in METHODS:
+        raise ValueError(f"method={method!r} is unknown; known: {', '.join(METHODS)}")
+    if type(steps) is not int or steps < 0:
+        raise ValueError(f"steps=... is a whole number that is not negative, got {steps!r}")
+    step_size = checked_step(step_size)
+    w = problem.starts(runs, seed) if start is None else start.to(torch.float64)
+    if w.shape != (runs, problem.neurons, problem.width) or not torch.isfinite(w).all():
+        raise ValueError(
+            f"start=... must be finite, of shape [{runs}, {problem.neurons}, {problem.width}], got "
+            f"{tuple(w.shape)}; problem.starts(runs, seed) draws such"
+        )
+    form = _form(surrogate)
+    if method == "compiled" and (form is None or find_spec("numba") is None):
+        raise ValueError(
+            f'method="compiled" needs Numba (coarsegrad[fast]) and a window, a log tail or a reverse '
+            f'exponential; for {surrogate} say method="batched"'
+        )
+    if method == "compiled" or (method == "auto" and form and find_spec("numba")):
+        return _compiled(problem, form, w, steps, step_size, threads or torch.get_num_threads())
+    gradient, name = (by_autograd, "direct") if method == "direct" else (by_hand, "batched")
+    group = max(1, int(memory // (8 * problem.points * problem.neurons)))
+    return Classified.joined(
+        [_follow(problem, surrogate, part, gradient, steps, step_size, name) for part in w.split(group)]
+    )
+
+
+def by_hand(problem: Subspaces, surrogate: Surrogate, w: Tensor) -> tuple[Tensor, ...]:
+    r"""A ``Gradient`` without autograd: \((v_{\xi j} - v_{yj}) 1\{l>0\}\, g(h_j)\, x\), mean over points."""
+    served, radii = problem.served, torch.tensor(problem.radii, dtype=w.dtype)
+    h = (problem.x @ problem.shown(w).mT)[:, :, None] * radii[:, None]  # [runs, directions, radii, k]
+    serves = torch.nn.functional.one_hot(served, problem.classes).to(w.dtype)
+    loss, right, label, rival, short = _judged(problem, problem.v * (problem.level(h) @ serves))
+    blame = torch.zeros(*short.shape, problem.classes, dtype=w.dtype)
+    blame.scatter_(-1, label, -short[..., None].to(w.dtype)).scatter_(-1, rival, short[..., None].to(w.dtype))
+    upstream = (problem.v * blame)[..., served]
+    arrived = surrogate.pullback(upstream.flatten(1), h.flatten(1)).view_as(h)
+    arrived = (arrived * radii[:, None]).sum(2)
+    return loss, right, h.abs().flatten(1).amax(-1), arrived.mT @ problem.x / problem.points
+
+
+def by_autograd(problem: Subspaces, surrogate: Surrogate, w: Tensor) -> tuple[Tensor, ...]:
+    """A ``Gradient`` by autograd, the activation a quantizer of ``core``."""
+    quantizer = QuantizedReLU(bits=problem.bits, rounding=problem.rounding, scale=Scale("one"))
+    points = (problem.x[:, None] * torch.tensor(problem.radii, dtype=w.dtype)[:, None]).flatten(0, 1)
+    with torch.enable_grad():
+        shown = problem.shown(w).detach().requires_grad_()
+        h = shown @ points.T
+        level = quantizer(h.mT.flatten(1), surrogate, scale=torch.tensor(1.0)).view_as(h.mT)
+        output = torch.stack(
+            [level[..., problem.served == i].sum(-1) for i in range(problem.classes)], -1
+        ) * problem.v  # fmt: skip
+        label = problem.labels.reshape(-1, 1).expand(len(w), -1, -1)
+        others = output.detach().scatter(-1, label, -torch.inf)
+        margin = output.gather(-1, label) - output.gather(-1, others.argmax(-1, keepdim=True))
+        hinge = torch.relu(1 - margin.squeeze(-1))
+        (gradient,) = torch.autograd.grad(hinge.sum(), shown)
+    grid = output.detach().view(len(w), *problem.labels.shape, problem.classes)
+    accuracy = _judged(problem, grid)[1]
+    return hinge.detach().mean(-1), accuracy, h.detach().abs().flatten(1).amax(-1), gradient / problem.points
+
+
+def _judged(problem: Subspaces, output: Tensor) -> tuple[Tensor, ...]:
+    """Loss and accuracy ``[runs]``; label and strongest rival ``[..., 1]``; where the margin is short."""
+    label = problem.labels[..., None].expand(*output.shape[:-1], 1)
+    rival = output.scatter(-1, label, -torch.inf).argmax(-1, keepdim=True)
+    margin = (output.gather(-1, label) - output.gather(-1, rival)).squeeze(-1)
+    true = problem.true[:, None, None].expand(*output.shape[:-1], 1)
+    right = (output.gather(-1, true) > output.scatter(-1, true, -torch.inf).amax(-1, True)).squeeze(-1)
+    loss = (1 - margin).clamp(min=0).flatten(1).mean(-1)
+    return loss, right.flatten(1).double().mean(-1), label, rival, margin < 1
+
+
+def _follow(problem, surrogate, w, gradient: Gradient, steps: int, step_size: float, name: str) -> Classified:
+    w, runs = w.clone(), len(w)
+    met = {key: torch.zeros(runs, dtype=torch.float64) for key in ("loss", "accuracy", "largest")}
+    solved, still = torch.full((runs,), -1), torch.zeros(runs, dtype=torch.bool)
+    alive = torch.arange(runs)
+    for step in range(steps + 1):
+        loss, accuracy, largest, dw = gradient(problem, surrogate, w[alive])
+        met["loss"][alive], met["accuracy"][alive] = loss, accuracy
+        met["largest"][alive] = torch.maximum(met["largest"][alive], largest)
+        still[alive] = (dw == 0).flatten(1).all(-1)
+        solved[alive[loss == 0]] = step
+        on = loss > 0
+        if step == steps or not on.any():
+            break
+        alive = alive[on]
+        w[alive] -= step_size * dw[on]
+    return Classified(w=w, steps=solved, still=still, method=name, **met)
+
+
+def _form(surrogate: Surrogate) -> tuple[int, float, float] | None:
+    """Kind and two numbers of a slope that the kernel knows: a window, a log tail, a reverse exponential."""
+    if surrogate.passes:
+        return (0, *surrogate.passes)
+    if type(surrogate) is LogTailedReLU:
+        return (1, 0.0, surrogate.top)
+    return (2, 0.0, surrogate.top) if type(surrogate) is ReverseExponential else None
+
+
+def _compiled(problem: Subspaces, form, w: Tensor, steps: int, step_size: float, threads: int) -> Classified:
+    from coarsegrad.sim.classify_compiled import descend
+
+    (kind, low, high), runs, ends = form, len(w), w.clone().numpy()
+    numbers = torch.zeros(runs, 5, dtype=torch.float64).numpy()
+    x = problem.x.view(problem.classes, -1, problem.width).mT.contiguous().numpy()
+    radii = torch.tensor(problem.radii, dtype=torch.float64).numpy()
+    data = (x, radii, problem.labels.numpy(), problem.served.numpy())
+    fixed = (problem.v, problem.top, problem.rounding == "ceil", problem.weights == "binary")
+
+    def one(run: int) -> None:
+        descend(ends[run], *data, *fixed, steps, step_size, kind, low, high, numbers[run])
+
+    with ThreadPoolExecutor(max(1, min(threads, runs))) as pool:
+        list(pool.map(one, range(runs)))
+    solved, loss, accuracy, largest, still = torch.from_numpy(numbers).unbind(-1)
+    return Classified(
+        w=torch.from_numpy(ends), steps=solved.long(), loss=loss, accuracy=accuracy, largest=largest,
+        still=still > 0, method="compiled",
+    )  # fmt: skip

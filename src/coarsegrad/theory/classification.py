@@ -1,0 +1,222 @@
+r"""Classification on subspaces by coarse gradient descent: what is known before a step is made.
+
+The theorem of Long, Yin & Xin 2021, arXiv:2011.11256: with a slope that is 0 on the negative side and lies
+between two positive bounds on the positive one, with independent subspaces, and every neuron with a component
+on every subspace at the start, the coarse gradient takes the loss to 0. Loss and coarse gradient depend on
+the weights through ``Subspaces.projected`` alone, for \(h_j = \langle P_r w_j, x\rangle\) on V_r. In closed
+form they are given here where no margin reaches 1 and there are two classes; which points are short of it is
+else decided by all neurons together, and no form is known to us.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from coarsegrad.core.surrogate import Surrogate
+from coarsegrad.measure.intervals import student_t_tail
+from coarsegrad.problem.subspaces import Subspaces
+
+ANSWERS = ("yes", "no", "don't know")
+YES, NO, DONT_KNOW = ANSWERS
+_SIZES = [10.0**e for e in range(-9, 10)]
+
+
+@dataclass(frozen=True)
+class Admissible:
+    """An answer and what it rests on."""
+
+    answer: str
+    """One of ``ANSWERS``."""
+    interval: tuple[float, float]
+    """Of the pre-activations, open at 0 and, where it is finite, closed at its end."""
+    bounds: tuple[float, float] | None
+    """Infimum and supremum of the slope there: declared or, for no and don't know, else those seen."""
+    why: str
+    witness: float | None = None
+    """A pre-activation at which the slope contradicts, if the answer is no by one."""
+
+
+def admissible(surrogate: Surrogate, h_max: float = math.inf) -> Admissible:
+    r"""Whether a slope is 0 on the negative side and between two positive bounds on (0, ``h_max``].
+
+    *Yes* only by declared bounds (``Surrogate.bounds``; of the catalogue: windows, log-tailed and reverse
+    exponential ReLU), *no* by a point, or by declared bounds, else *don't know*. A surrogate that looks at
+    the upstream gradient is asked with both signs. Raises ``ValueError`` for an ``h_max`` that is not
+    positive, and for declared bounds that a point contradicts.
+
+    >>> from coarsegrad.core.surrogates import Identity, ReLU, ReverseExponential
+    >>> admissible(ReLU()).answer, admissible(Identity()).witness
+    ('yes', -1e-09)
+    >>> admissible(ReverseExponential()).answer, admissible(ReverseExponential(), h_max=2.0).bounds
+    ('no', (0.1353352832366127, 1.0))
+    """
+    if not h_max > 0:
+        raise ValueError(f"admissible(h_max=...) must be positive, got {h_max}")
+    positive, negative = _points(surrogate, h_max)
+    interval, seen = (0.0, h_max), []
+    for x in (*negative, *positive):
+        for value in _slopes(surrogate, x):
+            wrong = value != 0 if x < 0 else not (value > 0 and math.isfinite(value))
+            if wrong:
+                side = "negative" if x < 0 else "positive"
+                why = f"the slope is {value:.3g} at {x:.3g}, on the {side} side"
+                return Admissible(NO, interval, None, why, x)
+            seen += [value] if x > 0 else []
+    sides = surrogate.bounds(-math.inf, 0.0), surrogate.bounds(0.0, h_max)
+    if sides[0] is None or sides[1] is None:
+        why = f"no bounds are declared; slopes from {min(seen):.3g} to {max(seen):.3g} were seen"
+        return Admissible(DONT_KNOW, interval, (min(seen), max(seen)), why)
+    below, (least, most) = sides[0], sides[1]
+    slack = 1e-9 * (1 + most)
+    if min(seen) < least - slack or max(seen) > most + slack:
+        raise ValueError(
+            f"{surrogate} declares slopes from {least} to {most} on (0, {h_max}), but has some from "
+            f"{min(seen)} to {max(seen)}: correct its bounds(low, high)"
+        )
+    if below != (0.0, 0.0):
+        return Admissible(NO, interval, sides[1], f"it declares slopes from {below[0]} to {below[1]} below 0")
+    if not (least > 0 and most < math.inf):
+        which = "comes as near to 0 as one likes" if least <= 0 else "has no upper bound"
+        return Admissible(NO, interval, sides[1], f"the slope {which} on the positive side")
+    return Admissible(YES, interval, sides[1], f"declared: 0 below 0, from {least:.3g} to {most:.3g} above")
+
+
+def lean(surrogate: Surrogate, h_max: float) -> float:
+    r"""How far a slope g leans to the positive side, in [-1, 1] where g is not negative.
+
+    \(\int_0^{h_{max}}(g(h)-g(-h))\,h\,dh\) by the same with a plus: 1 for a slope that is 0 below 0, 0 for an
+    even one. While all points of a symmetric class are short, a neuron is pulled along itself in proportion
+    to E[g(h) h], to which the even part of g adds nothing. A heuristic: it is no bound.
+
+    >>> from coarsegrad.core.surrogates import HardTanh, LeakyReLU, ReLU
+    >>> [round(lean(g, 8.0), 3) for g in (ReLU(), LeakyReLU(), HardTanh())]
+    [1.0, 0.98, 0.0]
+    """
+    if not 0 < h_max < math.inf:
+        raise ValueError(f"lean(h_max=...) must be positive and finite, got {h_max}")
+    x = h_max * (torch.arange(2000, dtype=torch.float64) + 0.5) / 2000
+    points = torch.cat([x, -x])
+    above, below = (surrogate.pullback(torch.ones_like(points), points) * points.abs()).view(2, -1).sum(-1)
+    return float((above - below) / (above.abs() + below.abs()).clamp(min=torch.finfo(x.dtype).tiny))
+
+
+def unreachable(problem: Subspaces) -> str | None:
+    r"""Why no weights in general position reach zero loss, as a theorem; None where none is known to us.
+
+    In general position: no component of a neuron on a subspace vanishes, as the paper's theorem assumes of
+    the start. The data are symmetric (x and -x), and labels are the truth.
+
+    - Angle 0, d at most 2: there are points that belong to all classes.
+    - One bit, ``ceil``: \(1\{h>0\}\) is 1 on half of a symmetric class whatever w is. With S_i the sum of v
+      over the neurons of class i, the mean over V_r of o_r - o_s is (S_r - S_s)/2, and the two classes' mean
+      margins add to 0; both had to be 1 at least. (Only weights orthogonal to the other subspaces escape.)
+    - Binary weights, subspaces along the axes: a class's data are alike under a change of any axis's sign
+      (d = 1, 2), so the mean of a neuron's level there depends on its scale alone, and is the same on every
+      subspace. Again the mean margins add to 0, with any bits.
+    - A class of d neurons or fewer: some direction has no positive product with any of them, and its class
+      answers 0. (A theorem on the whole sphere; finitely many points may all be missed, unless d = 1.)
+
+    >>> unreachable(Subspaces(bits=1))
+    'one bit, ceil: mean margins of two classes add to 0'
+    >>> unreachable(Subspaces(bits=1, rounding="floor")) is None
+    True
+    """
+    each = torch.bincount(problem.served, minlength=problem.classes)
+    if int(each.min()) == 0:
+        return "a class without a neuron has output 0"
+    if int(each.max()) * problem.v * problem.top < 1:
+        return "no class's output can reach 1"
+    if problem.noise:
+        return None
+    same = problem.angle == 0 or (problem.classes == 2 and problem.angle == 180)
+    if same and problem.size <= 2:
+        return "subspaces share a line, with points on it that have two classes"
+    if problem.bits == 1 and problem.rounding == "ceil":
+        return "one bit, ceil: mean margins of two classes add to 0"
+    along = problem.dimension is None and problem.angle == 90 and problem.size <= 2
+    if problem.weights == "binary" and along:
+        return "binary weights along the subspaces' axes: mean margins of two classes add to 0"
+    if int(each.min()) <= problem.size:
+        return "a class of d neurons or fewer has a direction that none answers"
+    return None
+
+
+def mean_level(length: Tensor, problem: Subspaces) -> Tensor:
+    r"""The mean of \(\sigma(\langle w, x\rangle)\) over a subspace's spheres.
+
+    Directions uniform, radii the problem's. A direction's cosine with w is that of Student's t with d - 1
+    degrees of freedom; for d = 1 it is 1 or -1.
+    """
+    first = 0 if problem.rounding == "ceil" else 1
+    flat = [
+        sum(
+            _above((first + m) / (radius * size), problem.size)
+            for radius in problem.radii for m in range(int(problem.top))
+        ) / len(problem.radii) if size > 0 else 0.0
+        for size in length.double().flatten().tolist()
+    ]  # fmt: skip
+    return torch.tensor(flat, dtype=torch.float64).reshape(length.shape)
+
+
+def mean_pull(length: Tensor, window: tuple[float, float], problem: Subspaces) -> Tensor:
+    r"""The mean of \(1\{a<\langle w,x\rangle<b\}\langle w,x\rangle/|w|\) over a subspace's spheres.
+
+    It is what pulls a neuron along itself while all points of a class are short. On the whole line, the
+    identity's window, it is 0.
+
+    >>> problem = Subspaces(radii=(1.0,))
+    >>> [round(mean_pull(torch.tensor(1.0), window, problem).item(), 6)
+    ...  for window in ((-math.inf, math.inf), (0.0, math.inf))]
+    [0.0, 0.31831]
+    """
+    d, length = problem.size, length.double()
+    factor = math.exp(math.lgamma(d / 2) - math.lgamma((d + 1) / 2)) / (2 * math.sqrt(math.pi))
+    total = torch.zeros_like(length)
+    for radius in problem.radii:
+        rest = [(1 - (end / (radius * length)).square()).clamp(min=0) for end in window]
+        low, high = (x ** ((d - 1) / 2) if d > 1 else (x > 0).double() for x in rest)
+        total += radius * (low - high)
+    return factor * total / len(problem.radii)
+
+
+def short(problem: Subspaces, window: tuple[float, float], w: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Loss ``[...]`` and coarse gradient, the shape of w ``[..., k, D]``, while all margins are below 1.
+
+    Directions are uniform, labels true. With \(\Sigma_r\) the mean level on V_r and E the mean pull: the
+    loss is \(1 - \frac{v}{2}\sum_r(\sum_{j\in r}\Sigma_r(|w_{jr}|) - \sum_{j\notin r}\Sigma_r(|w_{jr}|))\),
+    and the gradient at w_j is \(\mp\frac{v}{2}\sum_r E(|w_{jr}|)\,w_{jr}/|w_{jr}|\), minus for the class
+    that j serves. Raises ``ValueError`` for more classes, noise or binary weights. For slopes that are 1 in
+    a window, 0 outside.
+    """
+    if problem.classes != 2 or problem.noise or problem.weights != "float":
+        raise ValueError("short(problem, ...) is for two classes, true labels and float weights")
+    parts = problem.projected(w)  # [..., k, 2, d]
+    length = torch.linalg.vector_norm(parts, dim=-1)
+    sign = 2.0 * torch.nn.functional.one_hot(problem.served, 2).double() - 1
+    loss = 1 - problem.v / 2 * (sign * mean_level(length, problem)).sum((-1, -2))
+    pull = -problem.v / 2 * sign * mean_pull(length, window, problem) / length
+    return loss, torch.einsum("...krd,rdw->...kw", pull[..., None] * parts, problem.basis)
+
+
+def _above(cosine: float, d: int) -> float:
+    """P(c > ``cosine``) of the cosine of a uniform direction in d dimensions."""
+    if abs(cosine) >= 1:
+        return float(cosine < 0)
+    return 0.5 if d == 1 else student_t_tail(cosine * math.sqrt((d - 1) / (1 - cosine**2)), d - 1)
+
+
+def _points(surrogate: Surrogate, h_max: float) -> tuple[list[float], list[float]]:
+    """Where a slope is looked at: ten per power of ten, and both sides of its breaks."""
+    sizes = {s * f for s in _SIZES for f in (1.0, 2.0, 5.0)}
+    breaks = [b * f for b in surrogate.breaks or () for f in (1 - 1e-6, 1.0, 1 + 1e-6)]
+    ends = [h_max] if h_max < math.inf else []
+    positive = sorted(x for x in (*sizes, *breaks, *ends) if 0 < x <= h_max)
+    return positive, sorted((x for x in (*(-s for s in sizes), *breaks) if x < 0), reverse=True)
+
+
+def _slopes(surrogate: Surrogate, x: float) -> Iterable[float]:
+    point = torch.tensor([x], dtype=torch.float64)
+    return (surrogate.pullback(torch.full_like(point, g), point).item() / g for g in (1.0, -1.0))
