@@ -13,6 +13,7 @@ import torch
 from coarsegrad.core.surrogate import Surrogate
 from coarsegrad.problem import Problem
 from coarsegrad.sim import kernels
+from coarsegrad.sim.plan import width
 from coarsegrad.sim.samples import fill, noise
 
 
@@ -80,8 +81,3 @@ def send(surrogate: Surrogate, x: np.ndarray, v: np.ndarray, rest: np.ndarray, o
     else:
         upstream = torch.from_numpy(np.multiply.outer(rest, v)).reshape(1, -1)
         out[:] = surrogate.pullback(upstream, torch.from_numpy(x)[None])[0].numpy()
-
-
-def width(m: int, n: int, *, both: bool) -> int:
-    """How many numbers are kept for a pattern."""
-    return m * m * n + m * n + m * m + m if both else n

@@ -102,6 +102,11 @@ def _sloped(surrogate: Surrogate) -> bool:
     return surrogate.passes is not None or type(surrogate).pullback is Surrogate.pullback
 
 
+def width(m: int, n: int, *, both: bool) -> int:
+    """How many numbers are kept for a pattern."""
+    return m * m * n + m * n + m * m + m if both else n
+
+
 def _cheaper(patterns: int, n: int) -> bool:
     """Whether ``patterns`` images cost less than n columns, in nanoseconds a row as measured on one core."""
     return 1.3 * patterns**2 + 25 * patterns < (2 + 0.6 * patterns) * n
@@ -124,8 +129,7 @@ class _Asked:
         fixed, each = self.bytes(method)
         if method == "direct":
             return Plan(method, why, fixed + samples * each)
-        width = m * m * n + m * n + m * m + m if problem.trained == "both" else n
-        one = width * item + 8 * (-(-n // 64)) + 8
+        one = width(m, n, both=problem.trained == "both") * item + 8 * (-(-n // 64)) + 8
         slots = max(WAYS, 2 ** int(math.log2(min(_PATTERNS, 2 * (steps + 1), max(1, memory / 8 / one)))))
         size = fixed + slots * one + samples * each
         if method == "events":

@@ -16,7 +16,7 @@ from coarsegrad.problem import Problem
 from coarsegrad.problem.descent import checked_record, checked_start, checked_step
 from coarsegrad.sim.direct import direct
 from coarsegrad.sim.outcome import Recovery
-from coarsegrad.sim.plan import MEMORY, Plan, plan
+from coarsegrad.sim.plan import MEMORY, Plan, plan, width
 
 
 def recover(
@@ -95,7 +95,7 @@ def recover(
 def _walked(problem, surrogate, start, seed, way: Plan, how, threads: int, at_once: int) -> Recovery:
     """The runs beside each other; or, where only one has room, its data shared among the threads."""
     from coarsegrad.sim.batch_norm import BatchNormed
-    from coarsegrad.sim.events import Events, width
+    from coarsegrad.sim.events import Events
     from coarsegrad.sim.matrix_free import MatrixFree
     from coarsegrad.sim.walk import Walk
 

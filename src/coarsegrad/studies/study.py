@@ -274,3 +274,12 @@ class _Glances:
             return {}
         line, self.last = self.glance(self.rows), time.monotonic()
         return {"glance": line}
+
+
+def check_data(preset: str, data_folder: str | None, files: str) -> None:
+    """Raise ``ValueError`` unless the folder of data that a preset trains networks on is there."""
+    if data_folder is None or not Path(data_folder).is_dir():
+        raise ValueError(
+            f"the preset {preset} trains networks: say --data-folder FOLDER, one with the files of {files}"
+            f"{'' if data_folder is None else f'; {data_folder} is none'}"
+        )

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from coarsegrad.measure import Interval, mean_interval
 from coarsegrad.studies.long2021.grid import PAPERS
-from coarsegrad.studies.study import Task
+from coarsegrad.studies.study import Task, check_data
 from coarsegrad.studies.verdict import CONFIRMED, Claim, Row, Rows
 
 Settings = Mapping[str, Any]
@@ -36,11 +36,7 @@ def tasks(preset: str, data_folder: str | None) -> list[Task]:
     """
     if preset not in NETWORKS:
         return []
-    if data_folder is None or not Path(data_folder).is_dir():
-        raise ValueError(
-            f"the preset {preset} trains networks: say --data-folder FOLDER, one with the files of MNIST"
-            f"{'' if data_folder is None else f'; {data_folder} is none'}"
-        )
+    check_data(preset, data_folder, "MNIST")
     return [
         Task("lenet5", networks, {"seed": seed, **NETWORKS[preset]}, where={"data_folder": data_folder},
              says=f"seed {seed}") for seed in SEEDS

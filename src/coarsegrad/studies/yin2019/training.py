@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from coarsegrad.measure import Interval, mean_interval
-from coarsegrad.studies.study import Task
+from coarsegrad.studies.study import Task, check_data
 from coarsegrad.studies.verdict import Claim, Row, Rows
 from coarsegrad.studies.yin2019.fields import PAPERS
 
@@ -60,11 +60,7 @@ def tasks(preset: str, data_folder: str | None) -> list[Task]:
     """
     if preset not in NETWORKS:
         return []
-    if data_folder is None or not Path(data_folder).is_dir():
-        raise ValueError(
-            f"the preset {preset} trains networks: say --data-folder FOLDER, one with the files of "
-            f"MNIST and CIFAR-10 (binary version){'' if data_folder is None else f'; {data_folder} is none'}"
-        )
+    check_data(preset, data_folder, "MNIST and CIFAR-10 (binary version)")
     return [
         Task(network, table_one, {"seed": seed, "tiny_rate": 1e-5, **settings},
              where={"data_folder": data_folder}, says=f"seed {seed}")
