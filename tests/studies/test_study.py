@@ -63,6 +63,18 @@ def test_several_workers_give_the_same_rows(tmp_path):
     assert results(STUDY, "quick", tmp_path / "one") == results(STUDY, "quick", tmp_path / "two")
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_second_stage_is_planned_from_the_rows_of_the_first(tmp_path, workers):
+    staged = replace(STUDY, then=toy.then)
+    told = list(run(staged, "smoke", tmp_path, workers=workers))
+    assert [(row["done"], row["total"]) for row in told] == [(1, 2), (2, 2), (3, 3)]
+    assert results(staged, "smoke", tmp_path)["again"][0]["value"] == 11.0
+    assert cost(staged, "smoke", tmp_path)["again"]["tasks"] == 1
+    told = list(run(staged, "smoke", tmp_path, workers=workers))
+    assert [row["done"] for row in told] == [1, 2, 3] and all(row["known"] for row in told)
+    assert "again" not in results(staged, "quick", tmp_path)  # of which the first stage is not done
+
+
 def test_what_a_task_raises_comes_through_and_what_was_finished_stands(tmp_path):
     def tasks(preset, options):
         return [*toy.tasks(preset, options), Task("draw", broken, {})]

@@ -59,6 +59,12 @@ def study(*claims):
     return Study("toy", "A toy study", "Nobody 2026", presets, tasks, claims, story)
 
 
+def then(preset, options, rows):
+    """A second stage: the largest number so far, once more."""
+    last = max(row["number"] for row in rows["draw"])
+    return [Task("again", draw, {"number": last + 10, "several": ()})]
+
+
 STUDY = study(
     claim("low", 0.0), claim("none", 0.0, "not run", lambda rows: None),
     claim("count", 4, {"quick": "confirmed", "smoke": "confirmed"}, lambda rows: exactly(len(rows["draw"]))),

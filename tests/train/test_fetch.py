@@ -110,7 +110,7 @@ def test_a_damaged_cifar_batch_is_named(content, says):
         fetch.read_cifar(content, "data_batch_1.bin")
 
 
-@pytest.mark.parametrize("spelling", ["a-idx1", "a-idx1.gz", "a.idx1", "inside/a-idx1.gz"])
+@pytest.mark.parametrize("spelling", ["a-idx1", "a-idx1.gz", "a.idx1", "inside/a-idx1.gz", "tiny/a-idx1"])
 def test_files_are_found_packed_or_unpacked_and_one_level_down(tmp_path, spelling):
     files, packed = tiny({"a-idx1": b"content"}, inside="inside")
     path = tmp_path / spelling

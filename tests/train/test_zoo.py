@@ -22,6 +22,7 @@ PARAMETERS = [
     (MLP(), (1, 28, 28), 270_346),
     (LeNet5(), (1, 28, 28), 432_220),
     (LeNet5(affine=False), (1, 28, 28), 431_080),
+    (LeNet5(widths=(6, 16, 120, 84)), (1, 28, 28), 44_878),
     (VGG11(), (3, 32, 32), 9_228_362),
     (VGGSmall(), (3, 32, 32), 4_660_106),
     (ResNet20(shortcut="A"), (3, 32, 32), 269_722),
@@ -30,7 +31,8 @@ PARAMETERS = [
 
 
 def activations(model):
-    return [module for module in model.modules() if isinstance(module, tuple(ACTIVATIONS.values()))]
+    named = model.named_modules()
+    return [m for name, m in named if isinstance(m, tuple(ACTIVATIONS.values())) and "act" in name]
 
 
 @pytest.mark.parametrize(("model", "in_shape", "count"), PARAMETERS, ids=lambda value: str(value))
@@ -91,7 +93,13 @@ def test_a_model_is_copied_saved_and_loaded_like_any_module(name):
 
 @pytest.mark.parametrize(
     "model",
-    [MLP(widths=(64,)), LeNet5(affine=False), VGGSmall(activation="hardtanh"), ResNet20(shortcut="A")],
+    [
+        MLP(widths=(64,)),
+        LeNet5(affine=False),
+        LeNet5(widths=(6, 16, 120, 84)),
+        VGGSmall(activation="hardtanh"),
+        ResNet20(shortcut="A"),
+    ],
     ids=write,
 )
 def test_the_written_form_reads_back_equal(model):
@@ -132,6 +140,7 @@ def test_mlp_takes_vectors():
         (lambda: build("mlp(widths=64)", in_shape=(4,), classes=2), r"\(64,\)"),
         (lambda: ResNet20(shortcut="C"), "'A' .* or 'B'"),
         (lambda: LeNet5(activation="gelu"), "relu, hardtanh"),
+        (lambda: LeNet5(widths=(6,)), "two for the convolutions"),
     ],
 )
 def test_a_wrong_wish_is_refused_with_the_mend(make, says):

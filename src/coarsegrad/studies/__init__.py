@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 STUDIES = {
     "yin2019": "coarsegrad.studies.yin2019",
     "long2021": "coarsegrad.studies.long2021",
+    "leaderboard": "coarsegrad.studies.leaderboard",
     "schoenbauer2024": "coarsegrad.studies.schoenbauer2024",
     "jeong2025-complexity": "coarsegrad.studies.jeong2025.complexity",
     "jeong2025-recurrence": "coarsegrad.studies.jeong2025.recurrence",

@@ -95,6 +95,8 @@ class Study:
         takes: the options it knows; another that is said is an error.
         glance: rows so far -> a line told beside the progress, such as a curve as it forms; cheap, for it is
             asked every few seconds from the first finished task on.
+        then: (preset, options, rows of ``tasks``) -> further tasks, where what is done next depends on what
+            was measured; planned when all of ``tasks`` are done.
     """
 
     name: str
@@ -106,15 +108,23 @@ class Study:
     story: Callable[[Rows], Sequence[Chapter]]
     takes: tuple[str, ...] = ()
     glance: Callable[[Rows], str] | None = None
+    then: Callable[[str, Mapping[str, Any], Rows], Sequence[Task]] | None = None
 
-    def planned(self, preset: str, options: Mapping[str, Any] | None = None) -> list[Task]:
-        """The tasks of a preset. Raises ``ValueError`` for one that is not known, and for tasks alike."""
+    def planned(
+        self, preset: str, options: Mapping[str, Any] | None = None, table: Table | None = None
+    ) -> list[Task]:
+        """The tasks of a preset: of its first stage, and with a ``table`` that holds all of these, of both.
+
+        Raises ``ValueError`` for a preset that is not known, and for tasks alike.
+        """
         if preset not in self.presets:
             raise ValueError(f"{self.name} has no preset {preset!r}; it has: {', '.join(self.presets)}")
         for name, value in (options or {}).items():
             if value is not None and name not in self.takes:
                 raise ValueError(f"{self.name} takes no --{name.replace('_', '-')}: leave it away")
         tasks = list(self.tasks(preset, options or {}))
+        if self.then is not None and table is not None and all(table.done(task.id) for task in tasks):
+            tasks += self.then(preset, options or {}, _rows_of(tasks, table))
         seen = set()
         for task in tasks:
             if task.id in seen:
@@ -157,7 +167,7 @@ def run(
         raise ValueError(
             f"{files} does not travel to a cluster's workers: leave --scheduler (or --with) away"
         )
-    tasks = study.planned(preset, options)
+    study.planned(preset, options)  # refuses what cannot be
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file: name a folder for the results")
@@ -165,33 +175,46 @@ def run(
         folder.mkdir(parents=True, exist_ok=True)
         own.keep(own.sources(), folder, mend="", replace=True)
         table = table_of(folder)
-        known = {task["task_id"] for task in table.tasks()}
-        ahead = [task for task in tasks if task.id not in known]
         glances = _Glances(study.glance, results(study, preset, folder, options) if study.glance else {})
-        done = 0
-        for task in tasks:
-            if task.id in known:
-                done += 1
-                yield {"known": True, **_named(task), "done": done, "total": len(tasks)}
-        rows: list[list[Row]] = [[] for _ in ahead]
-        for index, row, about in measured(ahead):
-            if row is not None:
-                rows[index].append(row)
-                continue
-            task, done = ahead[index], done + 1
-            meta = {**about, "settings": {k: str(v) for k, v in task.settings.items()}}
-            table.append(task.id, rows[index], kind=task.kind, meta=meta)
-            seen = glances.of(task, rows[index], done == len(tasks))
-            yield {**_named(task), "seconds": about["seconds"], "done": done, "total": len(tasks), **seen}
-            rows[index] = []
+        tasks: list[Task] = []
+        while len(stage := study.planned(preset, options, table)) > len(tasks):
+            yield from _do(stage, len(tasks), measured, table, glances)
+            tasks = stage
+
+
+def _do(tasks: list[Task], told: int, measured: Callable, table: Table, glances: "_Glances") -> Iterator[Row]:
+    """What of the tasks is not known; a row for each, but for the first ``told``, which are."""
+    known = {task["task_id"] for task in table.tasks()}
+    ahead = [task for task in tasks if task.id not in known]
+    done = told
+    for task in tasks[told:]:
+        if task.id in known:
+            done += 1
+            yield {"known": True, **_named(task), "done": done, "total": len(tasks)}
+    rows: list[list[Row]] = [[] for _ in ahead]
+    for index, row, about in measured(ahead):
+        if row is not None:
+            rows[index].append(row)
+            continue
+        task, done = ahead[index], done + 1
+        meta = {**about, "settings": {k: str(v) for k, v in task.settings.items()}}
+        table.append(task.id, rows[index], kind=task.kind, meta=meta)
+        seen = glances.of(task, rows[index], done == len(tasks))
+        yield {**_named(task), "seconds": about["seconds"], "done": done, "total": len(tasks), **seen}
+        rows[index] = []
 
 
 def results(
     study: Study, preset: str, folder: str | Path, options: Mapping[str, Any] | None = None
 ) -> dict[str, list[Row]]:
     """The rows of the preset's finished tasks, by kind; only kinds that have some."""
-    table, found = table_of(folder), {}
-    for task in study.planned(preset, options):
+    table = table_of(folder)
+    return _rows_of(study.planned(preset, options, table), table)
+
+
+def _rows_of(tasks: Iterable[Task], table: Table) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for task in tasks:
         for row in table.rows(task_id=task.id):
             found.setdefault(task.kind, []).append(row)
     return found
@@ -204,9 +227,10 @@ def cost(
 
     ``cores`` is threads times jobs, the most that were busy at once.
     """
-    about = {task["task_id"]: task["meta"] for task in table_of(folder).tasks()}
+    table = table_of(folder)
+    about = {task["task_id"]: task["meta"] for task in table.tasks()}
     found: dict[str, dict[str, float]] = {}
-    for task in study.planned(preset, options):
+    for task in study.planned(preset, options, table):
         if task.id in about:
             meta = about[task.id]
             sums = found.setdefault(task.kind, {"tasks": 0, "seconds": 0.0, "cores": 0})

@@ -6,6 +6,7 @@ pair. Beside them stand the float model, trained as they are, and that float mod
 """
 
 import dataclasses
+import os
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -246,20 +247,23 @@ class _Work:
         return {"done": self.done, "total": self.total}
 
     def held_out(self) -> Path:
-        """The file of the training images, every fifth of them for testing."""
-        file = self.folder / "tuning.npz"
-        if not file.exists():
-            base = self.comparison.base
-            found = sources.load(base.data, folder=base.data_folder)
-            test = torch.arange(len(found.train_images)) % HELD_OUT == HELD_OUT - 1
-            arrays = {
-                "x_train": found.train_images[~test], "y_train": found.train_labels[~test],
-                "x_test": found.train_images[test], "y_test": found.train_labels[test],
-            }  # fmt: skip
-            beside = file.with_name(".tuning.part.npz")
-            np.savez(beside, classes=np.array(found.classes), **{k: v.numpy() for k, v in arrays.items()})
-            beside.replace(file)
-        return file
+        return held_out(self.comparison.base, self.folder / "tuning.npz")
+
+
+def held_out(plan: TrainPlan, file: Path) -> Path:
+    """The plan's training images as a file, every fifth of them for testing; written whole, and once."""
+    if not file.exists():
+        found = sources.load(plan.data, folder=plan.data_folder)
+        test = torch.arange(len(found.train_images)) % HELD_OUT == HELD_OUT - 1
+        arrays = {
+            "x_train": found.train_images[~test], "y_train": found.train_labels[~test],
+            "x_test": found.train_images[test], "y_test": found.train_labels[test],
+        }  # fmt: skip
+        file.parent.mkdir(parents=True, exist_ok=True)
+        beside = file.with_name(f".{file.stem}.{os.getpid()}.part.npz")
+        np.savez(beside, classes=np.array(found.classes), **{k: v.numpy() for k, v in arrays.items()})
+        beside.replace(file)
+    return file
 
 
 def _rows(folder: Path, task: Task) -> Iterator[Row]:

@@ -110,7 +110,7 @@ class Canonical:
         raise OSError(*filter(None, [reason.errno]), message) from reason
 
     def unpacked(self, folder):
-        """The bytes of every file in ``folder``, by name, as published; from their archive if it is there."""
+        """The bytes of every published file, by name: in ``folder/NAME``, in ``folder``, or an archive."""
         archives = [folder / name for name in self.downloads if name.endswith(".tar.gz")]
         found = {name: self._find(name, folder) for name in self.contents}
         if not any(found.values()) and archives and archives[0].is_file():
@@ -132,7 +132,8 @@ class Canonical:
     def _find(self, name, folder):
         dotted = name.replace("-idx", ".idx")
         spellings = (name, f"{name}.gz", dotted, f"{dotted}.gz")
-        places = (at / spelling for at in (folder, folder / self.inside) for spelling in spellings)
+        folders = (folder / self.name, folder, folder / self.inside)
+        places = (at / spelling for at in folders for spelling in spellings)
         return next((place for place in places if place.is_file()), None)
 
     def _check(self, name, path, content):

@@ -17,14 +17,15 @@ from torch import nn
 
 from coarsegrad.spec import read
 
-ACTIVATIONS = {"relu": nn.ReLU, "hardtanh": nn.Hardtanh}  # hardtanh where the quantizer is a sign
+# hardtanh, or identity, where the quantizer is a sign: the identity leaves all to the quantizer
+ACTIVATIONS = {"relu": nn.ReLU, "hardtanh": nn.Hardtanh, "identity": nn.Identity}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
     """What every model has: its activation, and whether its batch norms have scale and shift (``affine``).
 
-    ``activation`` is ``relu``, or ``hardtanh`` for networks whose activations become signs.
+    ``activation`` is ``relu``; ``hardtanh`` or ``identity`` for networks whose activations become signs.
     """
 
     activation: str = "relu"
@@ -107,34 +108,52 @@ class LeNet5(Model):
     """LeNet-5 in Caffe's widths, a batch norm before each activation as in Yin et al. 2019, arXiv:1903.05662.
 
     conv 20@5x5, pool, conv 50@5x5, pool, fc 500, fc. Theirs have no scale and shift: ``affine=False``.
-    Convolutions are unpadded as in the original; below 16x16 pixels, where nothing would be left, padding 2
-    keeps the size. 432,220 parameters for 1x28x28 and 10 classes, 431,080 with ``affine=False``.
+    ``widths`` are those of the two convolutions, then of the hidden linear layers: ``(6, 16, 120, 84)`` is
+    LeCun et al. 1998, doi:10.1109/5.726791. Convolutions are unpadded as in the original; below 16x16 pixels,
+    where nothing would be left, padding 2 keeps the size. 432,220 parameters for 1x28x28 and 10 classes,
+    431,080 with ``affine=False``; 44,878 in LeCun's widths.
     """
 
+    widths: tuple[int, ...] = (20, 50, 500)
     name: ClassVar[str] = "lenet5"
     least: ClassVar[int] = 4
+
+    def __post_init__(self):
+        super().__post_init__()
+        widths = self.widths
+        if (
+            not isinstance(widths, tuple)
+            or not all(isinstance(w, int) and w > 0 for w in widths)
+            or (len(widths) < 2)
+        ):
+            raise ValueError(
+                "lenet5(widths=...) are whole numbers, two for the convolutions and then one for each hidden "
+                f"linear layer, as in (20,50,500) or (6,16,120,84), got {widths}"
+            )
 
     def layers(self, in_shape, classes):
         channels, *sides = in_shape
         padding = 0 if min(sides) >= 16 else 2
         left = [((side - 4 + 2 * padding) // 2 - 4 + 2 * padding) // 2 for side in sides]
-        return nn.Sequential(
-            OrderedDict(
-                conv1=nn.Conv2d(channels, 20, 5, padding=padding),
-                bn1=self.norm(20),
-                act1=self.act(),
-                pool1=nn.MaxPool2d(2),
-                conv2=nn.Conv2d(20, 50, 5, padding=padding),
-                bn2=self.norm(50),
-                act2=self.act(),
-                pool2=nn.MaxPool2d(2),
-                flatten=nn.Flatten(),
-                fc1=nn.Linear(50 * prod(left), 500),
-                bn3=self.norm(500, 1),
-                act3=self.act(),
-                fc=nn.Linear(500, classes),
-            )
+        first, second, *hidden = self.widths
+        layers: OrderedDict[str, nn.Module] = OrderedDict(
+            conv1=nn.Conv2d(channels, first, 5, padding=padding),
+            bn1=self.norm(first),
+            act1=self.act(),
+            pool1=nn.MaxPool2d(2),
+            conv2=nn.Conv2d(first, second, 5, padding=padding),
+            bn2=self.norm(second),
+            act2=self.act(),
+            pool2=nn.MaxPool2d(2),
+            flatten=nn.Flatten(),
         )
+        width = second * prod(left)
+        for i, wider in enumerate(hidden, start=1):
+            layers[f"fc{i}"] = nn.Linear(width, wider)
+            layers[f"bn{i + 2}"], layers[f"act{i + 2}"] = self.norm(wider, 1), self.act()
+            width = wider
+        layers["fc"] = nn.Linear(width, classes)
+        return nn.Sequential(layers)
 
 
 @dataclass(frozen=True)
