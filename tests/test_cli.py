@@ -38,6 +38,39 @@ def test_list_as_json_reads_back(capsys, what):
     assert all(row["name"] for row in json.loads(capsys.readouterr().out))
 
 
+@pytest.mark.parametrize("words", [["study"], ["study", "list"]], ids=" ".join)
+def test_study_list_tells_of_every_study_its_source_its_cost_and_its_last_verdict(capsys, words):
+    from coarsegrad.studies import STUDIES, find
+
+    assert main(words) == 0
+    parts = capsys.readouterr().out.split("\n\n")
+    assert [part.split("\n")[0] for part in parts] == list(STUDIES)
+    for part, name in zip(parts, STUDIES, strict=True):
+        assert "  source   " in part and "  verdict  " in part and "arXiv:" in part
+        assert all(f"\n  {preset}" in part for preset in find(name).presets)
+    assert main([*words, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in rows] == list(STUDIES)
+    assert rows[0]["published"]["verdicts"]["confirmed"] > 0
+
+
+def test_study_list_of_one_tells_its_claims(capsys):
+    assert main(["study", "list", "yin2019"]) == 0
+    assert "\nidentity-rises-inside (heuristic): refuted, as expected\n" in capsys.readouterr().out
+    assert main(["study", "list", "yin2019", "--json"]) == 0
+    rows = {row["claim"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["identity-rises-inside"]["verdict"] == "refuted"
+
+
+def test_study_list_writes_the_overview_of_the_documentation(tmp_path, capsys):
+    from coarsegrad.studies.index import BEGIN, END
+
+    page = tmp_path / "index.md"
+    page.write_text(f"{BEGIN}\n{END}\n")
+    assert main(["study", "list", "--docs", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"{page}\n" and "### Yin et al. 2019" in page.read_text()
+
+
 @pytest.mark.parametrize("kind", ["svg", "png"])
 def test_plot_writes_the_picture(tmp_path, kind):
     out = tmp_path / f"s.{kind}"
@@ -90,6 +123,11 @@ def test_plan_of_a_users_own_factory(tmp_path, monkeypatch, capsys):
         (["compare", "--out", "{}", "--set", "recipe=w2a2"], "list bits"),
         (["study", "yin2019", "--out", "{}", "--workers", "0"], "workers=...) is a whole number, 1 or more"),
         (["study", "yin2019", "--out", "{}", "--scheduler", "here"], "like tcp://host:8786, got 'here'"),
+        (["study", "yin2019", "long2021", "--out", "{}"], "one study at a time: yin2019, then long2021"),
+        (["study", "list", "yin2018"], "did you mean 'yin2019'"),
+        (["study", "list", "--out", "{}"], "study list takes a name, --json and --docs: leave --out away"),
+        (["study", "list", "yin2019", "--data-folder", "{}"], "leave --data-folder away"),
+        (["study", "list", "--docs", "{}"], "has no index.md; give the folder of the studies' pages"),
         (["results", "{}"], "holds no results"),
         (["report", "{}"], "neither a run nor a comparison"),
     ],

@@ -236,13 +236,13 @@ def _compare(words: argparse.Namespace) -> int:
 
 
 def _study(words: argparse.Namespace) -> int:
-    from coarsegrad.studies import STUDIES, find
+    if words.name in (None, "list"):
+        return _studies(words)
+    from coarsegrad.studies import find
     from coarsegrad.train.screen import finite, progress, study_line, text_table
 
-    if words.name is None:
-        listed = [{"name": study.name, "paper": study.paper} for study in map(find, STUDIES)]
-        print(json.dumps(listed) if words.json else text_table(listed))
-        return OK
+    if words.of is not None:
+        raise ValueError(f"one study at a time: {words.name}, then {words.of}")
     if words.out is None:
         raise ValueError(f"say where the results go: coarsegrad study {words.name} --out FOLDER")
     from coarsegrad.studies.page import publish
@@ -257,12 +257,39 @@ def _study(words: argparse.Namespace) -> int:
     with progress(0, words.json, "tasks") as show:
         for row in run(study, words.preset, folder, **hands, options=options):
             show(row["done"], study_line(row), row, row["total"])
-    given = {"command": words.command_line, "docs": words.docs, "options": options}
+    given = {"command": words.command_line, "docs": words.docs, "record": words.record, "options": options}
     verdicts = publish(study, words.preset, folder, **given)
     rows, page = [verdict.row() for verdict in verdicts], str(folder / "report.html")
     told = json.dumps(finite({"verdicts": rows, "report": page}))
     print(told if words.json else f"{text_table(rows)}\n\nreport: {page}")
     return OK if all(verdict.as_expected for verdict in verdicts) else FAILED
+
+
+def _studies(words: argparse.Namespace) -> int:
+    """What studies there are, or the claims of one; with ``--docs`` the overview of the documentation."""
+    from coarsegrad.studies import find
+    from coarsegrad.studies.index import rewrite
+    from coarsegrad.studies.listing import claim_rows, claims_text, everything, study_row, text_of
+    from coarsegrad.studies.record import published
+    from coarsegrad.train.screen import finite
+
+    for option in ("out", "scheduler", "data_folder", "own", "record"):
+        if getattr(words, option) is not None:
+            raise ValueError(
+                f"study list takes a name, --json and --docs: leave --{option.replace('_', '-')} away"
+            )
+    if words.docs:
+        print(rewrite(words.docs))
+        return OK
+    there = everything() if words.of is None else [(find(words.of), published(words.of))]
+    if words.json:
+        rows = [study_row(*pair) for pair in there] if words.of is None else claim_rows(*there[0])
+        print(json.dumps(finite(rows)))
+    else:
+        print(
+            "\n\n".join([*(text_of(*pair) for pair in there), *(claims_text(*p) for p in there if words.of)])
+        )
+    return OK
 
 
 def _report(words: argparse.Namespace) -> None:
@@ -325,14 +352,20 @@ def _parser() -> argparse.ArgumentParser:
     said = "learning rates tried for every arm, on held-out training images"
     it.add_argument("--tune", type=int, metavar="K", help=said)
     it.add_argument("--jobs", type=int, default=1, metavar="N", help="trainings at a time (%(default)s)")
-    it = command("study", _study, "reproduce a paper: 0 if all claims end as expected; alone: what there is")
-    it.add_argument("name", nargs="?", help="such as yin2019")
+    it = command("study", _study, "reproduce a paper: 0 if all claims end as expected; or list what there is")
+    it.add_argument("name", nargs="?", help="such as yin2019; list, or nothing: what there is, and verdicts")
+    it.add_argument("of", nargs="?", metavar="NAME", help="after list: the claims of this study")
     presets = ("smoke", "quick", "short", "paper", "extended")
     it.add_argument("--preset", choices=presets, default="quick", help="(%(default)s)")
     it.add_argument("--out", metavar="FOLDER", help="results; the same command goes on where it stopped")
     it.add_argument("--workers", type=int, default=1, metavar="K", help="tasks at a time (%(default)s)")
     it.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="of a Dask cluster, that does the tasks")
-    it.add_argument("--docs", metavar="FOLDER", help="also write the page NAME.md and its figures there")
+    it.add_argument(
+        "--docs",
+        metavar="FOLDER",
+        help="also write the page NAME.md and its figures there; with list: the verdicts in index.md there",
+    )
+    it.add_argument("--record", metavar="FOLDER", help="also write the verdicts as NAME.json there")
     it.add_argument("--data-folder", metavar="FOLDER", help="for studies that train networks")
     said = "also measure this surrogate, such as one of your own from a file --with FILE"
     it.add_argument("--own", metavar="NAME", help=said)

@@ -1,5 +1,7 @@
 """A study on a Dask cluster gives what it gives here, whoever dies meanwhile."""
 
+import asyncio
+import logging
 import os
 import signal
 import socket
@@ -91,6 +93,33 @@ def test_the_command_line_sends_a_study_there(tmp_path, address, monkeypatch, ca
     assert "give workers or scheduler, not both" in capsys.readouterr().err
     main([*words, "--json"])
     assert '"done": 2' in capsys.readouterr().out and len(table_of(tmp_path / "out").tasks()) == 2
+
+
+@pytest.fixture
+def heard():
+    """What Dask's client logs from here on: the exception of a traceback, else the text."""
+    told, logger = [], logging.getLogger("distributed.client")
+    handler = logging.Handler()
+    handler.emit = lambda record: told.append(record.exc_info[1] if record.exc_info else record.getMessage())
+    logger.addHandler(handler)
+    yield told
+    logger.removeHandler(handler)
+
+
+def test_what_dask_cancels_is_no_traceback_and_other_errors_are(address, heard):
+    def log(error):
+        try:
+            raise error
+        except BaseException:
+            logging.getLogger("distributed.client").exception("")
+
+    cancelled, other = asyncio.CancelledError(), OSError("the disk is full")
+    with Cluster(address):
+        log(cancelled)
+        log(other)
+    assert heard == [other]
+    log(cancelled)
+    assert heard == [other, cancelled]
 
 
 def free_port():
@@ -253,9 +282,7 @@ def test_a_task_that_takes_every_worker_down_is_an_error(tmp_path, processes):
 
 
 @pytest.mark.slow
-def test_a_worker_without_this_coarsegrad_and_a_scheduler_that_goes_are_said(
-    tmp_path, processes, monkeypatch
-):
+def test_a_worker_without_this_coarsegrad_and_a_scheduler_that_goes_are_said(tmp_path, processes, heard):
     (tmp_path / "old" / "coarsegrad").mkdir(parents=True)
     (tmp_path / "old" / "coarsegrad" / "__init__.py").touch()
     old = processes.worker(path=str(tmp_path / "old"))
@@ -271,8 +298,10 @@ def test_a_worker_without_this_coarsegrad_and_a_scheduler_that_goes_are_said(
     )
     next(going)
     processes.started[0].kill()
+    heard.clear()
     with pytest.raises(ConnectionError, match="is gone; start it and its workers again"):
         list(going)
+    assert [text for text in heard if not isinstance(text, str)] == []
 
 
 def refused(address):

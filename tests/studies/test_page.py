@@ -6,6 +6,7 @@ import pytest
 from coarsegrad import studies
 from coarsegrad.cli import main
 from coarsegrad.studies.page import markdown_table, publish
+from coarsegrad.studies.record import read
 from coarsegrad.studies.study import run
 from coarsegrad.view import TableView
 from studies import toy
@@ -40,6 +41,7 @@ def test_report_figures_and_page_are_written(folder):
         assert (folder / "docs" / link).is_file()
     assert "toy/numbers.svg" in page and "```sh\ncoarsegrad study toy\n```" in page
     assert "4 tasks" not in page and "| draw | 4 |" in page  # the cost
+    assert "![Numbers | as (drawn). value against place.](toy/numbers.svg)" in page  # what is seen, in words
 
 
 def test_a_refuted_claim_stays_on_the_page_expected_or_not(folder):
@@ -111,16 +113,15 @@ def test_json_lines_are_for_machines(cli, tmp_path, capsys):
     assert (tmp_path / "d" / "toy.md").exists()
 
 
+def test_the_command_writes_a_record_where_it_is_told_to(cli, tmp_path):
+    cli(claim("wrong", 100))("--preset", "smoke", "--out", tmp_path / "out", "--record", tmp_path / "records")
+    record = read(tmp_path / "records" / "toy.json")
+    assert [v.verdict for v in record.verdicts] == ["refuted"] and record.tasks == 2
+
+
 def test_progress_has_a_rate_and_the_time_left(cli, tmp_path, capsys):
     cli(claim("right", 0))("--preset", "smoke", "--out", tmp_path)
     assert re.search(r"\[1/2, [\d.]+ tasks/s, \d+:\d\d left\] draw: ", capsys.readouterr().out)
-
-
-def test_alone_the_command_lists_the_studies(capsys):
-    assert main(["study"]) == 0
-    assert "yin2019" in capsys.readouterr().out
-    assert main(["study", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)[0]["name"] == "yin2019"
 
 
 def test_wrong_input_is_told_with_the_mend(capsys, tmp_path):

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import hashlib
+import logging
 import re
 import tempfile
 import time
@@ -50,12 +51,14 @@ class Cluster:
             raise
         if not self._client.nthreads():
             warnings.warn(f"no worker at {address} yet; start one with `dask worker {address}`", stacklevel=2)
+        logging.getLogger("distributed.client").addFilter(_worth_saying)
 
     def __enter__(self) -> "Cluster":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._client.close()  # the scheduler forgets what nobody waits for
+        logging.getLogger("distributed.client").removeFilter(_worth_saying)
 
     def side_by_side(
         self, work: Callable[[Path, Any], Iterable[Row]], pieces: Sequence[Any]
@@ -141,6 +144,11 @@ def _there(work: Callable[[Path, Any], Iterable[Row]], expected: str, piece: Any
         rows = list(work(Path(folder), piece))
     about = {"threads": torch.get_num_threads(), "worker": worker.address}
     return rows, {"seconds": time.monotonic() - started, **about}
+
+
+def _worth_saying(record: logging.LogRecord) -> bool:
+    """All but tracebacks of what Dask cancels when its scheduler is gone: our own error says that."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
 def _knock(address: str) -> None:

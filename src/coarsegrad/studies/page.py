@@ -10,10 +10,15 @@ from typing import Any
 
 import torch
 
+from coarsegrad.studies.record import record_of
+from coarsegrad.studies.record import write as write_record
 from coarsegrad.studies.study import Chapter, Study, cost, results, verdicts
 from coarsegrad.studies.verdict import VERDICTS, Verdict
 from coarsegrad.view import Code, Figures, Note, TableView, Text, page, save, write_page
+from coarsegrad.view.draw import spoken
 from coarsegrad.view.whole import write_whole
+
+_ROUND = str.maketrans("[]", "()")  # a bracket would end an alt text
 
 
 def publish(
@@ -23,12 +28,13 @@ def publish(
     *,
     command: str = "",
     docs: str | Path | None = None,
+    record: str | Path | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> list[Verdict]:
     """Judge what is in the folder and write ``report.html`` and ``figures/`` there; returns the verdicts.
 
-    With ``docs``, also ``NAME.md`` in that folder, and its figures (SVG) in ``docs/NAME/``. PNG files need
-    matplotlib and are left out without it.
+    With ``docs``, also ``NAME.md`` in that folder, and its figures (SVG) in ``docs/NAME/``. With ``record``,
+    also the verdicts as ``NAME.json`` in that folder. PNG files need matplotlib and are left out without it.
     """
     folder = Path(folder)
     rows = results(study, preset, folder, options)
@@ -48,6 +54,8 @@ def publish(
         write_whole(docs / f"{study.name}.md", markdown(study, chapters, judged))
         shutil.rmtree(docs / study.name, ignore_errors=True)
         write_figures(chapters, docs / study.name, kinds=("svg",))
+    if record is not None:
+        write_record(record_of(study, preset, folder, judged, options), record)
     return judged
 
 
@@ -138,7 +146,7 @@ def markdown(study: Study, chapters: Sequence[Chapter], judged: Sequence[Verdict
             parts += [text.replace("Refuted:", "**Refuted:**", 1) for text in refuted(judged)]
         parts += [markdown_table(table) for table in chapter.tables]
         for name, figure in chapter.figures.items():
-            said = figure.title.replace("[", "(").replace("]", ")")
+            said = spoken(figure).translate(_ROUND)
             parts.append(f"![{said}]({study.name}/{name}.svg)")
         parts += [chapter.after] if chapter.after else []
     return "\n\n".join(parts) + "\n"

@@ -137,22 +137,26 @@ class RunFolder:
 
 def versions(plan: TrainPlan) -> dict[str, Any]:
     """What the run's numbers depend on beside its plan."""
-    from importlib import metadata
-
-    try:
-        own = metadata.version("coarsegrad")
-    except metadata.PackageNotFoundError:
-        own = "not installed"
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "coarsegrad": own,
+        "coarsegrad": installed(),
         "platform": platform.platform(),
         "processor": platform.machine(),
         "threads": torch.get_num_threads(),
         "seed": plan.seed,
         "plan_id": plan.id(),
     }
+
+
+def installed() -> str:
+    """The version of coarsegrad that is installed, or "not installed"."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("coarsegrad")
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def packed(state: dict[str, Any]) -> bytes:

@@ -101,7 +101,7 @@ def draw(figure: Figure, caption: bool = True, width: int = 640) -> str:
         width=width,
         height=round(height),
         role="img",
-        aria_label=_spoken(figure),
+        aria_label=spoken(figure),
         font_family=_FONT,
         class_="cg-figure",
     )
@@ -245,7 +245,13 @@ def _left_out(figure: Figure) -> str:
     return f"Values not shown: {', '.join(parts)}." if parts else ""
 
 
-def _spoken(figure: Figure) -> str:
+def spoken(figure: Figure) -> str:
+    """What a figure shows, for who cannot see it: title, axes, labels, caption.
+
+    >>> spoken(Figure("Does it fall?", "epoch", "loss", [Line([1], [2], "float")], caption="Means."))
+    'Does it fall? loss against epoch. float. Means.'
+    """
     labels = ", ".join(item.label for item in figure.items if item.label)
     axes = f"{figure.y_label} against {figure.x_label}" if figure.x_label else figure.y_label
-    return ". ".join(part for part in (figure.title, axes, labels, figure.caption) if part)
+    parts = [part for part in (figure.title, axes, labels, figure.caption) if part]
+    return " ".join(part if part[-1] in ".?!" else f"{part}." for part in parts)
