@@ -139,6 +139,19 @@ def test_workers_are_whole(tmp_path, workers):
         list(run(STUDY, "smoke", tmp_path, workers=workers))
 
 
+def test_a_folder_with_the_results_of_another_study_is_refused_and_an_old_one_of_this_is_not(tmp_path):
+    list(run(STUDY, "smoke", tmp_path / "a"))
+    with pytest.raises(ValueError, match="holds results of toy, not of other: name another folder"):
+        list(run(replace(STUDY, name="other"), "smoke", tmp_path / "a"))
+    for kind, folder in (("draw", tmp_path / "b"), ("train", tmp_path / "c")):
+        folder.mkdir()  # from before tasks named their study
+        table_of(folder).append("old", [{"value": 1.0}], kind=kind, meta={"seconds": 1.0})
+    list(run(STUDY, "smoke", tmp_path / "b"))
+    with pytest.raises(ValueError, match="holds results of something else, not of toy"):
+        list(run(STUDY, "smoke", tmp_path / "c"))
+    assert log_of(tmp_path / "a") == [0, 1]
+
+
 def test_workers_and_a_scheduler_exclude_each_other(tmp_path):
     with pytest.raises(ValueError, match="give workers or scheduler, not both"):
         list(run(STUDY, "smoke", tmp_path / "out", workers=2, scheduler="tcp://127.0.0.1:8786"))

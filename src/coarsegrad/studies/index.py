@@ -13,6 +13,8 @@ from coarsegrad.view.whole import write_whole
 
 BEGIN = "<!-- Verdicts: written by `coarsegrad study list --docs docs/studies`, not by hand. -->"
 END = "<!-- End of the verdicts. -->"
+ELSEWHERE = {"leaderboard": "../results/leaderboard.md"}
+"""Pages in another folder of the documentation."""
 
 
 def rewrite(folder: str | Path) -> Path:
@@ -53,10 +55,14 @@ def paper_of(study: Study) -> str:
     return study.title.partition(": ")[0]
 
 
+def _page(study: Study) -> str:
+    return ELSEWHERE.get(study.name, f"{study.name}.md")
+
+
 def _count_row(paper: str, study: Study, record: Record) -> Row:
     return {
         "paper": paper,
-        "study": f"[{study.name}]({study.name}.md)",
+        "study": f"[{study.name}]({_page(study)})",
         "preset": record.preset,
         "claims": len(record.verdicts),
         **count(record.verdicts),
@@ -67,7 +73,7 @@ def _count_row(paper: str, study: Study, record: Record) -> Row:
 def _study(study: Study, record: Record) -> list[str]:
     judged = record.verdicts
     told = [v for v in judged if v.verdict != CONFIRMED or not v.as_expected]
-    head = f"**[{study.title}]({study.name}.md)**. *{study.paper}.*"
+    head = f"**[{study.title}]({_page(study)})**. *{study.paper}.*"
     parts = [f"{head} {verdict_text(judged)}; `{record.preset}`, {record.date}."]
     if told:
         parts.append(

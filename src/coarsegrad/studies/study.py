@@ -155,8 +155,8 @@ def run(
     workers of a Dask cluster do them (`coarsegrad.studies.cluster.Cluster`); this process alone writes. Now
     and then a row has ``glance``, the study's line about the rows so far.
 
-    Raises ``ValueError`` for an unknown preset, or a scheduler that is not there; what a task raises comes
-    through, and what was finished before stands.
+    Raises ``ValueError`` for an unknown preset, a folder with the results of another study, or a scheduler
+    that is not there; what a task raises comes through, and what was finished before stands.
     """
     if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
         raise ValueError(f"run(workers=...) is a whole number, 1 or more, got {workers!r}")
@@ -167,23 +167,26 @@ def run(
         raise ValueError(
             f"{files} does not travel to a cluster's workers: leave --scheduler (or --with) away"
         )
-    study.planned(preset, options)  # refuses what cannot be
+    tasks = study.planned(preset, options)
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file: name a folder for the results")
+    _refuse_anothers(study, tasks, folder)
     with _measuring(folder, workers, scheduler) as measured:
         folder.mkdir(parents=True, exist_ok=True)
         own.keep(own.sources(), folder, mend="", replace=True)
         table = table_of(folder)
         glances = _Glances(study.glance, results(study, preset, folder, options) if study.glance else {})
-        tasks: list[Task] = []
-        while len(stage := study.planned(preset, options, table)) > len(tasks):
-            yield from _do(stage, len(tasks), measured, table, glances)
-            tasks = stage
+        told = 0
+        while told < len(tasks := study.planned(preset, options, table)):
+            yield from _done(tasks, told, measured, table, glances, study.name)
+            told = len(tasks)
 
 
-def _do(tasks: list[Task], told: int, measured: Callable, table: Table, glances: "_Glances") -> Iterator[Row]:
-    """What of the tasks is not known; a row for each, but for the first ``told``, which are."""
+def _done(
+    tasks: list[Task], told: int, measured: Callable, table: Table, glances: "_Glances", name: str
+) -> Iterator[Row]:
+    """Do what of the tasks is not known; a row for each, but for the first ``told``, which are."""
     known = {task["task_id"] for task in table.tasks()}
     ahead = [task for task in tasks if task.id not in known]
     done = told
@@ -197,7 +200,7 @@ def _do(tasks: list[Task], told: int, measured: Callable, table: Table, glances:
             rows[index].append(row)
             continue
         task, done = ahead[index], done + 1
-        meta = {**about, "settings": {k: str(v) for k, v in task.settings.items()}}
+        meta = {**about, "study": name, "settings": {k: str(v) for k, v in task.settings.items()}}
         table.append(task.id, rows[index], kind=task.kind, meta=meta)
         seen = glances.of(task, rows[index], done == len(tasks))
         yield {**_named(task), "seconds": about["seconds"], "done": done, "total": len(tasks), **seen}
@@ -243,6 +246,16 @@ def cost(
 def verdicts(study: Study, rows: Rows, preset: str) -> list[Verdict]:
     """Every claim judged by these rows."""
     return [judge(claim, rows, preset) for claim in study.claims]
+
+
+def _refuse_anothers(study: Study, tasks: Sequence[Task], folder: Path) -> None:
+    """Raise where the results are of something else, whose report would be overwritten."""
+    there = table_of(folder).tasks()
+    names = {task["meta"].get("study", study.name) for task in there} - {study.name}
+    strange = there and {task["kind"] for task in there}.isdisjoint(task.kind for task in tasks)
+    if names or strange:
+        whose = ", ".join(sorted(names)) or "something else"
+        raise ValueError(f"{folder} holds results of {whose}, not of {study.name}: name another folder")
 
 
 def _named(task: Task) -> Row:

@@ -63,7 +63,7 @@ def _task(kind, data, bits, method, trial, seed, epochs, options, all_bits=()) -
 
 STUDY = Study(
     name="leaderboard",
-    title="Leaderboard: methods of low-bit training under one budget",
+    title="Ten papers, 2013 to 2023: their methods on one leaderboard",
     paper="Methods of ten papers, each named beside its row",
     presets={
         "smoke": "seconds: one trial and one run of a few methods, on digits",
