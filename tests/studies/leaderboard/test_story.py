@@ -35,7 +35,7 @@ def test_a_claim_is_about_the_difference_it_names():
 def test_the_smoke_preset_tells_the_whole_page(smoke):
     chapters = STUDY.story(smoke)
     assert [chapter.title for chapter in chapters] == [
-        "What is compared", "digits, W1A1", "digits, W2A2", "Which cells are valid", "All tuning"
+        "What is studied", "digits, W1A1", "digits, W2A2", "Which cells are valid", "All tuning"
     ]  # fmt: skip
     board = chapters[1].tables[0]
     assert len(board.rows) == 10 and board.rows[0][1] == "float" and board.rows[-1][1].startswith("untrained")
@@ -45,5 +45,5 @@ def test_the_smoke_preset_tells_the_whole_page(smoke):
 
 
 def test_without_rows_there_is_a_page_too():
-    assert STUDY.story({})[0].title == "What is compared"
+    assert STUDY.story({})[0].title == "What is studied"
     assert len({claim.id for claim in CLAIMS}) == len(CLAIMS)

@@ -136,7 +136,7 @@ def _what(rows: Rows) -> Chapter:
         "network on an easy data set is not ImageNet; and two methods whose interval of the difference "
         "holds 0 are not told apart here."
     )
-    return Chapter("What is compared", text + (f"\n\n**Not run**, or not yet: {not_run}." if not_run else ""))
+    return Chapter("What is studied", text + (f"\n\n**Not run**, or not yet: {not_run}." if not_run else ""))
 
 
 def _boards(rows: Rows) -> list[Chapter]:
