@@ -14,6 +14,7 @@ STUDIES = {
     "yin2019": "coarsegrad.studies.yin2019",
     "long2021": "coarsegrad.studies.long2021",
     "schoenbauer2024": "coarsegrad.studies.schoenbauer2024",
+    "nagel2022-oscillations": "coarsegrad.studies.nagel2022",
     "jeong2025-complexity": "coarsegrad.studies.jeong2025.complexity",
     "jeong2025-recurrence": "coarsegrad.studies.jeong2025.recurrence",
     "jeong2025-normalization": "coarsegrad.studies.jeong2025.normalization",
