@@ -19,8 +19,10 @@ from coarsegrad.optim import (
     Clip,
     Dampen,
     Freeze,
+    Induce,
     Latent,
     ProxQuant,
+    Watch,
 )
 from coarsegrad.optim.rules import Rule
 
@@ -32,6 +34,7 @@ RULE_SETS = [
     (ProxQuant(rate=0.01),),
     (ProxQuant(rate=0.01, distance="squared", freeze_at=6),),
     (PARQ(start=2, end=9),),
+    (Induce(strength=0.3), Watch(start=3)),
     (Dampen(strength=0.1, end=9),),
     (Freeze(threshold=0.12, momentum=0.1, initial=0.2, start=2, end=9),),
     (Blend(rho=0.01), Dampen(strength=0.1), Clip(), Freeze(threshold=0.06, momentum=0.05), PARQ(end=6)),

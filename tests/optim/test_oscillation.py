@@ -1,10 +1,11 @@
-"""Oscillations, as Nagel et al. describe them: they occur, at the rate they say, and both cures stop them."""
+"""Oscillations as Nagel et al. describe them: at that rate, stopped by cures, made more by the opposite."""
 
 import numpy as np
 import pytest
 import torch
 
-from coarsegrad.optim import Clip, Dampen, Freeze, Latent
+from coarsegrad.measure import oscillation_start, oscillation_step
+from coarsegrad.optim import Clip, Dampen, Ergodic, Freeze, Induce, Latent, Watch
 from coarsegrad.optim.oscillation import Rule
 
 SPREAD = torch.tensor([0.1, 0.2, 0.3, 0.45, -0.25, 1.6])
@@ -147,9 +148,67 @@ def test_the_strength_goes_along_half_a_cosine(rule, weights):
     assert [rule.weight(step) for step in range(5)] == pytest.approx(weights)
 
 
-def test_both_are_rules():
-    assert issubclass(Dampen, Rule)
-    assert issubclass(Freeze, Rule)
+def test_inducing_adds_the_gradient_of_the_authors_term(any_grid):
+    latent = torch.linspace(-3, 3, 301, dtype=torch.float64, requires_grad=True)
+    low, high = (any_grid.levels * any_grid.scale)[[0, -1]]
+    inside = (latent.detach() >= low) & (latent.detach() <= high)
+    straight = latent + (any_grid.quantize(latent.detach()) - latent).detach()
+    (expected,) = torch.autograd.grad(0.3 * (straight.square() - latent.square()).mean(), latent)
+    upstream = torch.ones(301, dtype=torch.float64)
+    found = Induce(strength=0.3).gradient(upstream, latent.detach(), any_grid, 0) - upstream
+    torch.testing.assert_close(found, expected * inside)
+    assert upstream.eq(1).all()
+
+
+def test_induced_weights_change_level_more_often(integers):
+    n = len(SPREAD)  # the term is a mean over them
+    plain = moves(regress(integers, (), 4000))
+    pushed = moves(regress(integers, (Induce(strength=0.2 * n, quantized=True),), 4000))
+    share = ((SPREAD % 1 + 0.2) / 1.4).double()
+    torch.testing.assert_close(pushed, 2 * torch.minimum(share, 1 - share), rtol=0, atol=0.03)
+    assert (pushed > plain).all()
+
+
+def test_the_float_loss_and_half_its_curvature_of_inducing_are_the_quantized_loss(integers):
+    rule = Induce(strength=len(SPREAD) / 2)
+    torch.testing.assert_close(
+        regress(integers, (rule,), 300, latents=True), regress(integers, (), 300, latents=True)
+    )
+
+
+def test_inducing_shows_the_loss_the_latents_unless_told_otherwise(integers):
+    assert regress(integers, (Induce(strength=0.0),), 2000, latents=True)[-1].sub(SPREAD).abs().max() < 1e-3
+    assert integers.relax is not None
+    assert torch.equal(
+        regress(integers, (Induce(strength=0.0, quantized=True),), 500), regress(integers, (), 500)
+    )
+
+
+def test_watching_changes_nothing_and_remembers_what_measure_says(integers):
+    rule = Watch(start=1500, momentum=0.05)
+    w = torch.nn.Parameter(torch.full_like(SPREAD, 0.3))
+    optimizer = Latent(torch.optim.SGD([w], lr=0.02), [(w, integers)], [rule])
+    codes, seen = [], oscillation_start(integers.codes(w).to(torch.int32))
+    votes = Ergodic([(w, integers)])
+    for step in range(2000):
+        w.grad = integers.forward(w) - SPREAD
+        optimizer.step()
+        codes.append(integers.codes(w))
+        seen = oscillation_step(seen, codes[-1].to(torch.int32), 0.05)
+        if step >= 1500:
+            votes.update()
+    assert torch.equal(torch.stack(codes), regress(integers, (), 2000))
+    (memory,) = optimizer.memory(w)
+    for name, value in seen._asdict().items():
+        assert torch.equal(memory[name], value), name
+    loaded = Ergodic([(w, integers)])
+    loaded.load_state_dict({"updates": int(memory["steps"]), "sums": [memory["sum"]]})
+    assert torch.equal(loaded.average(w), votes.average(w))
+    assert torch.equal(loaded.average(w), SPREAD.round())
+
+
+def test_all_are_rules():
+    assert all(issubclass(rule, Rule) for rule in (Dampen, Freeze, Induce, Watch))
 
 
 @pytest.mark.parametrize(
@@ -161,6 +220,9 @@ def test_both_are_rules():
         (lambda: Freeze(threshold=0), r"Freeze\(threshold"),
         (lambda: Freeze(initial=-0.1), r"Freeze\(initial"),
         (lambda: Freeze(start=-1), "Freeze anneals"),
+        (lambda: Induce(strength=-1), "negative"),
+        (lambda: Watch(start=-1), r"Watch\(start"),
+        (lambda: Watch(momentum=0), r"Watch\(momentum"),
     ],
 )
 def test_errors_at_the_door_carry_the_right_call(make, message):

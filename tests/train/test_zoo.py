@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from coarsegrad.spec import read, write
-from coarsegrad.train.zoo import ACTIVATIONS, MLP, MODELS, VGG11, LeNet5, ResNet20, VGGSmall, build
+from coarsegrad.train.zoo import ACTIVATIONS, DSCNN, MLP, MODELS, VGG11, LeNet5, ResNet20, VGGSmall, build
 
 SHAPE = {
     "mlp": (1, 8, 8),
@@ -16,6 +16,7 @@ SHAPE = {
     "vgg11": (3, 32, 32),
     "vggsmall": (1, 8, 8),
     "resnet20": (3, 8, 8),
+    "dscnn": (1, 8, 8),
 }
 EVERY = pytest.mark.parametrize("name", MODELS)
 PARAMETERS = [
@@ -27,6 +28,7 @@ PARAMETERS = [
     (VGGSmall(), (3, 32, 32), 4_660_106),
     (ResNet20(shortcut="A"), (3, 32, 32), 269_722),
     (ResNet20(), (3, 32, 32), 272_474),
+    (DSCNN(), (1, 28, 28), 21_066),
 ]
 
 
@@ -99,6 +101,7 @@ def test_a_model_is_copied_saved_and_loaded_like_any_module(name):
         LeNet5(widths=(6, 16, 120, 84)),
         VGGSmall(activation="hardtanh"),
         ResNet20(shortcut="A"),
+        DSCNN(width=8),
     ],
     ids=write,
 )
@@ -125,6 +128,24 @@ def test_lenet_takes_images_of_any_size_from_4_pixels(side):
     assert LeNet5().build(in_shape=(1, side, side), classes=3)(torch.randn(2, 1, side, side)).shape == (2, 3)
 
 
+@pytest.mark.parametrize(("side", "left"), [(1, 1), (8, 8), (15, 15), (16, 8), (28, 14), (32, 16)])
+def test_separable_blocks_work_on_half_the_pixels_a_side_where_there_are_enough(side, left):
+    model, seen = DSCNN(width=8, blocks=2).build(in_shape=(3, side, side), classes=3), []
+    model.point2.register_forward_hook(lambda module, given, out: seen.append(out.shape))
+    assert model(torch.randn(2, 3, side, side)).shape == (2, 3)
+    assert seen == [(2, 8, left, left)]
+
+
+def test_a_depthwise_weight_reaches_its_own_channel_alone():
+    model = DSCNN(width=4, blocks=1).build(in_shape=(1, 8, 8), classes=3)
+    x = torch.randn(2, 4, 8, 8)
+    before = model.depth1(x)
+    with torch.no_grad():
+        model.depth1.weight[2] += 1
+    changed = (model.depth1(x) != before).flatten(2).any(2).any(0)
+    assert changed.tolist() == [False, False, True, False]
+
+
 def test_mlp_takes_vectors():
     assert MLP(widths=()).build(in_shape=(5,), classes=2)(torch.randn(3, 5)).shape == (3, 2)
 
@@ -141,6 +162,7 @@ def test_mlp_takes_vectors():
         (lambda: ResNet20(shortcut="C"), "'A' .* or 'B'"),
         (lambda: LeNet5(activation="gelu"), "relu, hardtanh"),
         (lambda: LeNet5(widths=(6,)), "two for the convolutions"),
+        (lambda: DSCNN(width=0), "1 or more, got 0, 4"),
     ],
 )
 def test_a_wrong_wish_is_refused_with_the_mend(make, says):

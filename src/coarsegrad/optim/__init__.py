@@ -1,21 +1,22 @@
 """Optimizers for quantized training: any torch optimizer with a map on its latents, Bop, ergodic averages.
 
 >>> sorted(RULES)
-['binary_relax', 'blend', 'clip', 'dampen', 'freeze', 'parq', 'prox_quant']
+['binary_relax', 'blend', 'clip', 'dampen', 'freeze', 'induce', 'parq', 'prox_quant', 'watch']
 """
 
 from coarsegrad.optim.bop import Bop, Together
 from coarsegrad.optim.ergodic import Ergodic
 from coarsegrad.optim.latent import Latent
-from coarsegrad.optim.oscillation import Dampen, Freeze
+from coarsegrad.optim.oscillation import Dampen, Freeze, Induce, Watch
 from coarsegrad.optim.rules import PARQ, BinaryRelax, Blend, Clip, ProxQuant, Rule
 
 __all__ = [
-    "Latent", "Rule", "Clip", "Blend", "BinaryRelax", "ProxQuant", "PARQ", "Dampen", "Freeze", "RULES",
+    "Latent", "Rule", "Clip", "Blend", "BinaryRelax", "ProxQuant", "PARQ", "Dampen", "Freeze", "Induce",
+    "Watch", "RULES",
     "Bop", "Together",
     "Ergodic",
 ]  # fmt: skip
 
 RULES: dict[str, type[Rule]] = {
-    rule.name: rule for rule in (Clip, Blend, BinaryRelax, ProxQuant, PARQ, Dampen, Freeze)
+    rule.name: rule for rule in (Clip, Blend, BinaryRelax, ProxQuant, PARQ, Dampen, Freeze, Induce, Watch)
 }

@@ -1,6 +1,7 @@
-"""Oscillating weights: latents at a threshold that change level for ever. Dampen them, or freeze them.
+"""Oscillating weights: latents at a threshold that change level for ever. Dampened, frozen, induced, watched.
 
-Both rules are those of Nagel et al. 2022, arXiv:2203.11086. Give them after the rules that move latents.
+The cures are those of Nagel et al. 2022, arXiv:2203.11086; the opposite is that of Wenshøj et al. 2025,
+arXiv:2502.00490. Give them after the rules that move latents, ``Watch`` last.
 """
 
 import math
@@ -10,7 +11,7 @@ from typing import ClassVar
 import torch
 
 from coarsegrad.measure import Oscillation, oscillation_start, oscillation_step
-from coarsegrad.optim.rules import Rule, level_count
+from coarsegrad.optim.rules import Rule, itself, level_count
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,43 @@ class Dampen(Rule):
         return _cosine(self.initial, self.strength, self.start, self.end, step)
 
     def gradient(self, grad, latent, quantizer, step):
-        codes, gap = quantizer.codes(latent), latent - quantizer.quantize(latent)
-        beyond = (codes == 0) & (gap < 0) | (codes == level_count(quantizer) - 1) & (gap > 0)
-        return grad + (2 * self.weight(step) * gap).masked_fill(beyond, 0)
+        return grad + 2 * self.weight(step) * _gap(latent, quantizer)
+
+
+@dataclass(frozen=True)
+class Induce(Rule):
+    r"""Adds the gradient of \(\lambda\) times the mean of \(\hat q(w)^2 - w^2\) over a tensor's n weights.
+
+    With slope 1 straight through \(\hat q\) that is \(2 \lambda (\hat q(w) - w) / n\), the opposite of
+    ``Dampen`` (whose loss is a sum, not a mean): it pushes latents from their level to the threshold, and
+    across, and back. A latent beyond the outermost levels is left alone. The forward pass sees the latents
+    themselves, which are quantized when training is over; with ``quantized=True`` it sees their levels, as
+    ever. For the loss h (w - w*)²/2 of one weight, lambda = h/2 makes of the first what the second is
+    without the term.
+
+    Wenshøj, Pepin, Selvan 2025, arXiv:2502.00490. Certain: the term, its mean and the float forward pass,
+    from the authors' code, which has strength 1 in its example, trains with Adam, and takes the largest
+    latent for its scale, so that none lies beyond. Ours: what becomes of a latent beyond.
+
+    >>> from types import SimpleNamespace
+    >>> integers = SimpleNamespace(codes=lambda x: x.round().long() + 4, quantize=torch.round, levels=[0] * 9)
+    >>> Induce().gradient(torch.zeros(2), torch.tensor([0.4, 0.6]), integers, 0)
+    tensor([-0.4000,  0.4000])
+    """
+
+    name: ClassVar[str] = "induce"
+    strength: float = 1.0
+    quantized: bool = False
+
+    def __post_init__(self):
+        if self.strength < 0:
+            raise ValueError(f"Induce(strength=...) cannot be negative, got {self.strength}; Dampen opposes")
+
+    def gradient(self, grad, latent, quantizer, step):
+        return grad - 2 * self.strength / latent.numel() * _gap(latent, quantizer)
+
+    def relaxation(self, quantizer, step):
+        return None if self.quantized else itself
 
 
 @dataclass(frozen=True)
@@ -109,6 +144,44 @@ class Freeze(Rule):
         frozen = frozen | newly
         latent = torch.where(frozen, quantizer.dequantize(codes.long()).to(latent.dtype), latent)
         return latent, {**seen._replace(codes=codes)._asdict(), "frozen": frozen}
+
+
+@dataclass(frozen=True)
+class Watch(Rule):
+    """Changes nothing, and remembers what levels did: how often they oscillate, where they spent their time.
+
+    Of each weight it remembers ``coarsegrad.measure.Oscillation``, whose running means have this
+    ``momentum``, and from step ``start`` on the sum of its codes in ``steps`` steps: the votes of
+    ``coarsegrad.optim.Ergodic``, which loads them.
+    """
+
+    name: ClassVar[str] = "watch"
+    start: int = 0
+    momentum: float = 0.01
+
+    def __post_init__(self):
+        if self.start < 0:
+            raise ValueError(f"Watch(start=...) counts steps and cannot be {self.start}")
+        if not 0 < self.momentum <= 1:
+            raise ValueError(f"Watch(momentum=...) must be in (0, 1], got {self.momentum}")
+
+    def init(self, latent, quantizer):
+        codes = quantizer.codes(latent)
+        watched = oscillation_start(codes.to(torch.int32))._asdict()
+        return {**watched, "sum": torch.zeros_like(codes), "steps": codes.new_zeros(())}
+
+    def after(self, latent, state, quantizer, step):
+        codes, counts = quantizer.codes(latent), step >= self.start
+        before = Oscillation(**{name: state[name] for name in Oscillation._fields})
+        seen = oscillation_step(before, codes.to(torch.int32), self.momentum)._asdict()
+        return latent, {**seen, "sum": state["sum"] + codes * counts, "steps": state["steps"] + counts}
+
+
+def _gap(latent, quantizer):
+    """The latent less its level; 0 beyond the outermost levels."""
+    codes, gap = quantizer.codes(latent), latent - quantizer.quantize(latent)
+    beyond = (codes == 0) & (gap < 0) | (codes == level_count(quantizer) - 1) & (gap > 0)
+    return gap.masked_fill(beyond, 0)
 
 
 def _cosine(first: float, last: float, start: int, end: int, step: int) -> float:

@@ -10,9 +10,10 @@ is 0. The quantizer of a pair may be any object with
     codes(x)          int64 index of each entry's level; levels are sorted ascending
     dequantize(codes) the levels' values, scale included
     levels            the levels in units of the scale, here or on the ``quantizer`` this object wraps; only
-                      ``PARQ``, ``Dampen`` and ``Bop`` ask, and only how many there are
+                      ``PARQ``, ``Dampen``, ``Induce`` and ``Bop`` ask, and only how many there are
     relax             settable: None, or a callable (x, quantized x) -> what the forward pass sees instead,
-                      its gradient the identity (set only by ``BinaryRelax``, ``ProxQuant`` and ``PARQ``)
+                      its gradient the identity (set only by ``BinaryRelax``, ``ProxQuant``, ``PARQ``,
+                      ``Induce``)
 """
 
 import math
@@ -205,7 +206,7 @@ class ProxQuant(Rule):
         return state["held"], state
 
     def relaxation(self, quantizer, step):
-        return None if self.freeze_at is not None and step > self.freeze_at else _itself
+        return None if self.freeze_at is not None and step > self.freeze_at else itself
 
 
 @dataclass(frozen=True)
@@ -244,7 +245,7 @@ class PARQ(Rule):
         if step >= self.end:
             return None
         if step < self.start:
-            return _itself
+            return itself
         return partial(_steepened, quantizer=quantizer, inverse_slope=self.inverse_slope(step))
 
 
@@ -253,7 +254,8 @@ def level_count(quantizer: Any) -> int:
     return len(quantizer.levels if hasattr(quantizer, "levels") else quantizer.quantizer.levels)
 
 
-def _itself(x: Tensor, quantized: Tensor) -> Tensor:
+def itself(x: Tensor, quantized: Tensor) -> Tensor:
+    """The relaxation to no quantization at all."""
     return x
 
 

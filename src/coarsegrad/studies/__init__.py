@@ -15,6 +15,7 @@ STUDIES = {
     "long2021": "coarsegrad.studies.long2021",
     "leaderboard": "coarsegrad.studies.leaderboard",
     "schoenbauer2024": "coarsegrad.studies.schoenbauer2024",
+    "nagel2022-oscillations": "coarsegrad.studies.nagel2022",
     "jeong2025-complexity": "coarsegrad.studies.jeong2025.complexity",
     "jeong2025-recurrence": "coarsegrad.studies.jeong2025.recurrence",
     "jeong2025-normalization": "coarsegrad.studies.jeong2025.normalization",
