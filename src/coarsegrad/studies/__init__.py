@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from coarsegrad.studies.study import Study
 
 STUDIES = {
+    "yin2018-bcgd": "coarsegrad.studies.yin2018",
     "yin2019": "coarsegrad.studies.yin2019",
+    "long2020-recurrence": "coarsegrad.studies.long2020",
     "long2021": "coarsegrad.studies.long2021",
     "leaderboard": "coarsegrad.studies.leaderboard",
     "schoenbauer2024": "coarsegrad.studies.schoenbauer2024",
