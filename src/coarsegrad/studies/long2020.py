@@ -1,17 +1,13 @@
-r"""Long, Yin & Xin 2020, arXiv:2012.05529, on the population: what the study of recurrence leaves open.
+"""Long, Yin & Xin 2020, arXiv:2012.05529, on the population: what the study of recurrence leaves open.
 
-The method is \(y \leftarrow y + \eta c (w^* - u)\), u the quantized direction with the largest inner product
-with y: that of the projection of y on R+ x Q. So u never stays, for then y would go along \(w^* - u\), whose
-inner product with u is negative. And, as in herding, its mean over time is the projection of the teacher on
-the convex hull of all quantized directions: y/t tends to what is left. Binary directions span a cube, where
-how often each corner is visited is open: there a closeness condition comes in (``close``). Ternary ones leave
-nothing open (``shares``). All this is derived here but what the claims call the paper's.
+Binary directions span a cube, and how often each of its corners is visited is open: there a closeness
+condition comes in. Ternary ones leave nothing open. Formulas are those of ``theory.closeness``.
 """
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +17,7 @@ from coarsegrad.problem import stream
 from coarsegrad.studies import drawn
 from coarsegrad.studies.study import Chapter, Study, Task
 from coarsegrad.studies.verdict import Claim, Row, Rows, exactly
-from coarsegrad.theory import recurrence
+from coarsegrad.theory import closeness, recurrence
 from coarsegrad.view import TableView
 
 PAPER = "Long, Yin & Xin 2020, arXiv:2012.05529"
@@ -39,76 +35,6 @@ _MOST_BINARY = 8
 """Beyond, random binary teachers are so far that their optimum is hardly ever met."""
 
 
-def shares(teacher: np.ndarray) -> np.ndarray:
-    r"""The long-run share of time ``[n]`` at each ternary direction; entry k - 1 is that of the k largest.
-
-    The teacher ``[n]`` has length 1. Its projection on the hull of all ternary directions is a mixture of
-    those of its k largest weights' signs, \(u_k\), and of no others; these n are independent, so the mixture
-    is unique, and the shares are its coefficients, from any start. Found by adding and dropping directions
-    (Wolfe's nearest point).
-
-    >>> shares(np.array([0.0, 1.0])).tolist(), shares(np.array([-0.5, 0.5]) * 2**0.5).round(12).tolist()
-    ([1.0, 0.0], [0.0, 1.0])
-    """
-    falling, n = np.sort(np.abs(teacher))[::-1], len(teacher)
-    directions = np.triu(np.ones((n, n))) / np.sqrt(np.arange(1, n + 1))
-    inner = directions.T @ directions
-    goal, chosen = directions.T @ falling, [int(np.argmax(directions.T @ falling))]
-    part = np.ones(1)
-    while True:
-        left = goal - inner[:, chosen] @ part
-        best = int(np.argmax(left))
-        if best in chosen or left[best] - left[chosen].max() < 1e-13:
-            break
-        chosen, part = [*chosen, best], np.append(part, 0.0)
-        while True:
-            k = len(chosen)
-            system = np.ones((k + 1, k + 1))
-            system[:k, :k], system[k, k] = inner[np.ix_(chosen, chosen)], 0.0
-            nearest = np.linalg.solve(system, np.append(goal[chosen], 1.0))[:k]
-            if (nearest >= 0).all():
-                part = nearest
-                break
-            below = nearest < 0
-            part = part + (part[below] / (part[below] - nearest[below])).min() * (nearest - part)
-            kept = part > 1e-15
-            chosen, part = [c for c, keep in zip(chosen, kept, strict=True) if keep], part[kept]
-    found = np.zeros(n)
-    found[chosen] = part
-    return found
-
-
-class Close(NamedTuple):
-    """How near to its optimum a binary teacher must be, of n weights."""
-
-    angle: float
-    """In radians: below it every teacher has sum p < 1."""
-    oscillating: int
-    """How many weights of the nearest teacher that has not oscillate, all with p = 1/this."""
-    teacher: np.ndarray
-    """That teacher, ``[n]``, at this angle; all its weights are positive."""
-
-
-def close(n: int) -> Close:
-    r"""The closeness condition of binary weights as an angle; n at least 4.
-
-    With \(x_j = \sqrt n |w^*_j|\), \(\sum x^2 = n\), \(p_j = \max(0, 1 - x_j)/2\) and \(\cos\) the mean of x:
-    least \(D = \sum (1 - x)\) with \(\sum p = 1\) has k equal weights below 1 and n - k equal above; then
-    \((2 - D)^2/(n - k) + 4/k = 2D\). For n up to 3 the sum is below 1 for all teachers without zeros.
-
-    >>> found = close(4)
-    >>> round(math.degrees(found.angle), 2), found.oscillating, (6 * found.teacher).round(9).tolist()[:3]
-    (43.22, 3, [1.0, 1.0, 1.0])
-    """
-    deficits = []
-    for k in range(2, n):
-        above = n - k
-        deficits.append((2 + above - math.sqrt((2 + above) ** 2 - 4 - 4 * above / k), k))
-    deficit, k = min(deficits)
-    x = np.array([1 - 2 / k] * k + [1 + (2 - deficit) / (n - k)] * (n - k))
-    return Close(math.acos(1 - deficit / n), k, x / math.sqrt(n))
-
-
 def walks(settings: Settings, place: Path) -> Iterator[Row]:
     """Random teachers and starts, a row each: the second half of a run, beside what is foretold."""
     n, runs, steps, weights = (settings[name] for name in ("n", "runs", "steps", "weights"))
@@ -121,7 +47,7 @@ def walks(settings: Settings, place: Path) -> Iterator[Row]:
     for k in range(runs):
         late = hits[:, k]
         if weights == "ternary":
-            foretold = shares(teachers[k])[int(best[k].abs().sum()) - 1]
+            foretold = closeness.shares(teachers[k])[int(best[k].abs().sum()) - 1]
         else:
             foretold = recurrence.occupancy(recurrence.unquantized(w_star[k])).product
         yield {
@@ -143,7 +69,7 @@ def scan(settings: Settings, place: Path) -> Iterator[Row]:
         teacher = draw.standard_normal(n) * draw.random(n) ** (number % 6)
         teacher /= np.linalg.norm(teacher)
         best = int(recurrence.optimum(torch.from_numpy(teacher), "ternary").abs().sum())
-        least = min(least, shares(teacher)[best - 1])
+        least = min(least, closeness.shares(teacher)[best - 1])
         about_signs = 1 + (number % 20) / 10 * draw.standard_normal(n)
         for weights in (draw.standard_normal(n), about_signs):
             w_star = torch.from_numpy(weights / np.linalg.norm(weights))
@@ -151,7 +77,7 @@ def scan(settings: Settings, place: Path) -> Iterator[Row]:
             sure += found and weights is not about_signs
             if not found:
                 nearest = min(nearest, math.degrees(math.acos(w_star.abs().sum() / math.sqrt(n))))
-    angle = math.degrees(close(n).angle) if n > 3 else None
+    angle = math.degrees(closeness.close(n).angle) if n > 3 else None
     yield {
         "least": float(least), "sure": sure, "nearest": nearest if nearest < math.inf else None,
         "angle": angle, "inside": int(nearest < (angle or 90.0)),
@@ -166,7 +92,7 @@ def orbits(settings: Settings, place: Path) -> Iterator[Row]:
     ``together``: all in the same. ``oscillating`` of them move, so sum p is that over k. ``met``: how many of
     ``steps`` of the method itself, from there, are at the optimum; where all k move.
     """
-    near, size = close(settings["n"]), 0.05
+    near, size = closeness.close(settings["n"]), 0.05
     k = near.oscillating
     for moving in range(1, k + 1):
         for start in ("staggered", "together"):
@@ -355,7 +281,8 @@ def _binary(rows: Rows) -> Chapter:
     figure = drawn.figure(
         "Binary: the more weights, the nearer must a teacher be for its optimum to recur",
         "weights n", "angle between teacher and optimum [degrees]",
-        [drawn.line(sizes, [math.degrees(close(n).angle) for n in sizes], "closeness angle", dashed=True),
+        [drawn.line(sizes, [math.degrees(closeness.close(n).angle) for n in sizes], "closeness angle",
+                    dashed=True),
          drawn.dots([r["n"] for r in met], [r["nearest"] for r in met], "nearest met with sum p ≥ 1")],
         log_x=True, log_y=True,
     )  # fmt: skip

@@ -58,7 +58,7 @@ def test_a_set_serves_the_rule_as_its_quantizer(name):
 
 @pytest.mark.parametrize("name", [name for name in SETS if SETS[name].directions])
 def test_directions_have_the_largest_inner_product(name):
-    """What the bound of `predicted` asks of a set."""
+    """What the bound of `theory.blended` asks of a set."""
     y = latents(4)
     w = SETS[name].quantize(y)
     ways = patterns((-1, 0, 1) if SETS[name].directions == "ternary" else (-1, 1))

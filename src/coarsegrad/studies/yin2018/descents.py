@@ -15,9 +15,8 @@ from coarsegrad.core.surrogates import SURROGATES
 from coarsegrad.optim import Blend
 from coarsegrad.problem import Problem
 from coarsegrad.studies.verdict import Row
-from coarsegrad.studies.yin2018 import predicted
 from coarsegrad.studies.yin2018.sets import SETS, Weights
-from coarsegrad.theory import hidden, recovery, recurrence
+from coarsegrad.theory import blended, hidden, recovery, recurrence
 
 Settings = Mapping[str, Any]
 _STILL = 1e-12
@@ -65,7 +64,7 @@ def descents(settings: Settings, place: Path) -> Iterator[Row]:
     r"""A row a run and blending weight; that is given by ``ratios``, r = rho/(step size times c).
 
     ``least``: the smallest fall of the objective over \(|u^+ - u|^2\), u the direction, among steps that turn
-    it. ``excess``: the smallest by which that is above ``predicted.fall``, where that speaks. ``inner``: the
+    it. ``excess``: the smallest by which that is above ``blended.fall``, where that speaks. ``inner``: the
     smallest of \(-\langle w^+ - w, g\rangle / |w^+ - w|^2\), over rho/(2 step size) with blending. None where
     no step counts. ``late``: of the second half.
     """
@@ -106,9 +105,9 @@ def _foretold(settings: Settings, w_star: Tensor, start: Tensor, ratio: float, e
     """Where the fixed scale has a formula: the share of wrong signs, and how many ended elsewhere."""
     if settings["weights"] != "fixed" or settings["trained"] != "w":
         return {"foretold_wrong": None, "elsewhere": None}
-    ends = predicted.settled(w_star, start, ratio)
+    ends = blended.settled(w_star, start, ratio)
     return {
-        "foretold_wrong": float(predicted.wrong(w_star, start, ratio).mean()),
+        "foretold_wrong": float(blended.wrong(w_star, start, ratio).mean()),
         "elsewhere": int(((ends != 0) & (ends != end.sign())).sum()),
     }
 
@@ -160,7 +159,7 @@ class _Books:
         inner = -(moved * step.g).sum(-1) / away / torch.where(unit > 0, unit, 1.0)
         self._least("inner", inner, away > 1e-16)
         self._least("least", share, turns)
-        self._least("excess", share - predicted.fall(ratio), turns & (ratio >= 1 - _STILL))
+        self._least("excess", share - blended.fall(ratio), turns & (ratio >= 1 - _STILL))
         self.rises += fell < -_STILL
         if number >= self._half:
             self.late_rises += fell < -_STILL

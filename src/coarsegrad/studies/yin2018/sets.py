@@ -1,6 +1,6 @@
 """Sets of quantized weights, each with its nearest member: exact projections, a row a problem.
 
-The rule of the paper projects. What is proved about it (``predicted``) needs an exact projection, which
+The rule of the paper projects. What is proved about it (``theory.blended``) needs an exact projection, which
 rounding to the nearest level is where the levels stand still, and least squares where they share a scale.
 """
 

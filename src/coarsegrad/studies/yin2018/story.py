@@ -9,9 +9,10 @@ import torch
 from coarsegrad.studies import drawn
 from coarsegrad.studies.study import Chapter
 from coarsegrad.studies.verdict import Row, Rows
-from coarsegrad.studies.yin2018 import predicted, training, training_story
+from coarsegrad.studies.yin2018 import training, training_story
 from coarsegrad.studies.yin2018.claims import FREE, cells
 from coarsegrad.studies.yin2018.sets import SETS
+from coarsegrad.theory import blended
 from coarsegrad.view import Figure, TableView
 
 _NOTHING = "Nothing was measured yet."
@@ -83,7 +84,7 @@ def _found(rows: Rows) -> str:
 def _derived() -> Chapter:
     theta = torch.linspace(0, math.pi / 2, 91, dtype=torch.float64)
     lines = [
-        drawn.line(theta.rad2deg(), predicted.drift(theta, trained == "both"), says, color=color)
+        drawn.line(theta.rad2deg(), blended.drift(theta, trained == "both"), says, color=color)
         for color, (trained, says) in enumerate(_KNOWN.items())
     ]
     figure = drawn.figure(
@@ -155,7 +156,7 @@ def _constant(fixed: Mapping[float, Sequence[Row]]) -> Figure:
     return drawn.figure(
         "Fixed scale: steps may raise the objective below r = 1, and from there fall by the bound at least",
         "blending r = rho / (step size × c)", "smallest fall of f over |u+ - u|²",
-        [drawn.line(grid, predicted.fall(torch.tensor(grid)), "bound (r - 1)/4π", dashed=True, color=3),
+        [drawn.line(grid, blended.fall(torch.tensor(grid)), "bound (r - 1)/4π", dashed=True, color=3),
          drawn.dots(list(seen), list(seen.values()), "smallest of all steps and runs", color=0)],
         caption="v known, |v| = 1. A negative fall is a rise.",
     )  # fmt: skip

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from coarsegrad.core.surrogates import ReLU
-from coarsegrad.studies.yin2018 import predicted
-from coarsegrad.theory import hidden
+from coarsegrad.theory import blended, hidden
 
 
 def followed(w_star, start, ratio, steps, rho=0.01):
@@ -28,7 +27,7 @@ def test_weights_end_where_the_formula_says(ratio):
     w_star = w_star / w_star.norm()
     start = torch.tensor([-0.3, 0.3, 0.3, 0.3, -0.3, -0.3], dtype=torch.float64)
     late = followed(w_star, start, ratio, 2500)[1500:]
-    ends = predicted.settled(w_star, start, ratio)
+    ends = blended.settled(w_star, start, ratio)
     rests = (late == late[0]).all(0)
     assert torch.equal(rests, ends != 0) and torch.equal(late[-1][rests], ends[rests])
 
@@ -40,14 +39,14 @@ def test_weights_are_wrong_for_the_foretold_share_of_time(ratio):
     start = torch.full((5,), 0.01, dtype=torch.float64)
     late = followed(w_star, start, ratio, 8000, rho=2e-3)[4000:]
     share = (late * w_star < 0).double().mean(0)
-    assert (share - predicted.wrong(w_star, start, ratio)).abs().max() < 0.01
+    assert (share - blended.wrong(w_star, start, ratio)).abs().max() < 0.01
 
 
 def test_only_the_share_of_a_weight_that_never_settles_is_between_0_and_a_half():
     w_star = torch.tensor([0.8, 0.6], dtype=torch.float64)
     for ratio in (0.0, 0.1, 1.0, 3.0):
-        share = predicted.wrong(w_star, torch.tensor([-1.0, 1.0]).double(), ratio)
-        settled = predicted.settled(w_star, torch.tensor([-1.0, 1.0]).double(), ratio) != 0
+        share = blended.wrong(w_star, torch.tensor([-1.0, 1.0]).double(), ratio)
+        settled = blended.settled(w_star, torch.tensor([-1.0, 1.0]).double(), ratio) != 0
         assert torch.equal(settled, (share == 0) | (share == 1))
         assert (share[~settled] < 0.5).all()
 
@@ -64,15 +63,15 @@ def test_the_drift_is_that_of_the_coarse_gradient_along_w(m, trained):
     w_star = torch.tensor([1.0, 0.0], dtype=torch.float64)
     g = hidden.coarse_gradient(v, u, v_star, w_star, ReLU())
     unit = (v @ v_star) / (2 * math.sqrt(2 * math.pi))
-    assert torch.allclose(-(g * u).sum(-1), unit * predicted.drift(theta, trained), atol=1e-13)
+    assert torch.allclose(-(g * u).sum(-1), unit * blended.drift(theta, trained), atol=1e-13)
 
 
 def test_the_scale_shrinks_for_a_known_v_and_grows_for_a_trained_one():
     theta = torch.linspace(0.01, math.pi / 2 - 0.01, 200, dtype=torch.float64)
-    assert (predicted.drift(theta, trained=False) < 0).all()
-    assert (predicted.drift(theta, trained=True) > 0).all()
+    assert (blended.drift(theta, trained=False) < 0).all()
+    assert (blended.drift(theta, trained=True) > 0).all()
 
 
 def test_the_bound_is_nothing_at_one_and_grows_with_the_ratio():
-    found = predicted.fall(torch.tensor([0.0, 1.0, 2.0]))
+    found = blended.fall(torch.tensor([0.0, 1.0, 2.0]))
     assert found.tolist() == pytest.approx([-1 / (4 * math.pi), 0.0, 1 / (4 * math.pi)])
