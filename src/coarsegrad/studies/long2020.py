@@ -221,7 +221,7 @@ def _found(rows: Rows) -> str:
     angles = ", ".join(f"{row['angle']:.1f} degrees at n = {row['n']}" for row in scanned)
     return (
         f"Found: ternary weights need no closeness. How much of the time they are at each direction follows "
-        f"from the teacher alone, within {max(map(_off, walked)):.4f} in {len(walked)} runs, and the optimum "
+        f"from the teacher alone, within {max(map(_off, walked)):.1g} in {len(walked)} runs, and the optimum "
         f"always has a share, {min(row['occupancy'] for row in walked):.3f} at the least. For binary weights "
         f"the closeness condition is an angle, and sharp: {angles}."
     )
