@@ -2,8 +2,9 @@
 
 from .classify import Classified, classify
 from .descend import descend
+from .online import online
 from .outcome import Recovery
 from .plan import Plan, plan
 from .recover import recover
 
-__all__ = ["descend", "recover", "Recovery", "plan", "Plan", "classify", "Classified"]
+__all__ = ["descend", "recover", "Recovery", "plan", "Plan", "classify", "Classified", "online"]

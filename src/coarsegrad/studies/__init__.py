@@ -21,6 +21,7 @@ STUDIES = {
     "jeong2025-complexity": "coarsegrad.studies.jeong2025.complexity",
     "jeong2025-recurrence": "coarsegrad.studies.jeong2025.recurrence",
     "jeong2025-normalization": "coarsegrad.studies.jeong2025.normalization",
+    "ichikawa2025-dynamics": "coarsegrad.studies.ichikawa2025",
 }
 """Where each study's ``STUDY`` stands."""
 
