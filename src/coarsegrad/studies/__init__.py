@@ -17,6 +17,7 @@ STUDIES = {
     "jeong2025-complexity": "coarsegrad.studies.jeong2025.complexity",
     "jeong2025-recurrence": "coarsegrad.studies.jeong2025.recurrence",
     "jeong2025-normalization": "coarsegrad.studies.jeong2025.normalization",
+    "optimizers": "coarsegrad.studies.optimizers",
 }
 """Where each study's ``STUDY`` stands."""
 
