@@ -71,6 +71,9 @@ VARIANTS = {
     "relus": {"activations": "relus"},
     "reestimated": {"reestimate_bn": True},
     "float": {"recipe": None},
+    "lion": {"optimizer": "lion", "lr": 1e-3, "latent": ("clip",)},
+    "muon": {"optimizer": "muon", "lr": 1e-3, "pretrain_epochs": 1},
+    "muon rules": {"optimizer": "muon", "lr": 1e-3, "latent": ("clip", "dampen(strength=0.1)")},
 }
 
 

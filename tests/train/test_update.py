@@ -2,10 +2,10 @@ import pytest
 import torch
 
 from coarsegrad.nn import pairs
-from coarsegrad.optim import RULES, Bop, Latent, Together
+from coarsegrad.optim import RULES, Bop, Latent, Lion, Muon, Together
 from coarsegrad.train.build import build
 from coarsegrad.train.plan import OPTIMIZERS, TrainPlan
-from coarsegrad.train.update import make_optimizer, set_rate
+from coarsegrad.train.update import hidden_weights, make_optimizer, set_rate
 
 SMALL = {"model": "mlp(widths=(8,8))"}
 
@@ -66,3 +66,56 @@ def test_adams_betas_begin_with_the_plans_momentum():
     optimizer = make_optimizer(plan, build(plan)[0])
     assert type(optimizer) is torch.optim.Adam
     assert optimizer.param_groups[0]["betas"] == (0.8, 0.999)
+
+
+def test_lions_first_beta_is_the_plans_momentum():
+    plan = TrainPlan(**SMALL, optimizer="lion", momentum=0.8)
+    optimizer = make_optimizer(plan, build(plan)[0])
+    assert type(optimizer) is Lion and optimizer.param_groups[0]["betas"] == (0.8, 0.99)
+
+
+@pytest.mark.parametrize("recipe", [None, "w2a2"])
+def test_muon_takes_the_weights_of_hidden_layers_and_adamw_the_rest(recipe):
+    plan = TrainPlan(model="lenet5", recipe=recipe, optimizer="muon", momentum=0.95, weight_decay=0.1)
+    model, _ = build(plan)
+    optimizer = make_optimizer(plan, model)
+    assert isinstance(optimizer, Together)
+    muon, adamw = optimizer.optimizers
+    assert isinstance(muon, Muon) and type(adamw) is torch.optim.AdamW
+    names = {id(p): n for n, p in model.named_parameters()}
+    taken = {names[id(p)].split(".")[0] for p in muon.param_groups[0]["params"]}
+    assert taken == {"conv2", "fc1"} and len(muon.param_groups[0]["params"]) == 2
+    assert muon.param_groups[0]["momentum"] == 0.95 and adamw.param_groups[0]["betas"] == (0.95, 0.999)
+    assert [g["weight_decay"] for g in optimizer.param_groups] == [0.1, 0.1, 0.0][: 2 + bool(recipe)]
+
+
+def test_embeddings_are_layers_and_never_hidden_ones():
+    model = torch.nn.Sequential(
+        torch.nn.Embedding(9, 4), torch.nn.Linear(4, 4), torch.nn.Embedding(9, 4), torch.nn.Linear(4, 9)
+    )
+    assert [id(p) for p in hidden_weights(model)] == [id(model[1].weight)]
+
+
+@pytest.mark.parametrize("optimizer", ["lion", "muon"])
+def test_latent_rules_and_bop_work_with_the_newer_optimizers(optimizer):
+    plan = TrainPlan(**SMALL, optimizer=optimizer, latent=("clip(low=-0.01,high=0.01)",))
+    model, data = build(plan)
+    made = make_optimizer(plan, model)
+    assert isinstance(made, Latent)
+    images, labels = next(data.train_batches(64).epoch(0))
+    torch.nn.functional.cross_entropy(model(images), labels).backward()
+    made.step()
+    assert max(p.abs().max() for p, _ in pairs(model)) <= 0.01
+    some = {"model": "mlp(widths=(8,8,8))", "recipe": "w1a2", "rules": ("fc2=w2a2",)}
+    plan = TrainPlan(**some, optimizer=optimizer, latent=("bop",))
+    made = make_optimizer(plan, build(plan)[0])
+    kinds = [type(part).__name__ for part in made.optimizers]
+    assert kinds == ["Bop", *{"lion": ["Lion"], "muon": ["Muon", "AdamW"]}[optimizer]]
+
+
+@pytest.mark.parametrize("changes", [{"model": "mlp(widths=(8,))"}, {"recipe": "w1a2", "latent": ("bop",)}],
+                         ids=["two layers", "bop took them"])  # fmt: skip
+def test_muon_without_hidden_layers_says_what_to_do(changes):
+    plan = TrainPlan(**{**SMALL, "optimizer": "muon", **changes})
+    with pytest.raises(ValueError, match=r"hidden layers.*try 'adamw'"):
+        make_optimizer(plan, build(plan)[0])

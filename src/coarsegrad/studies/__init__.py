@@ -15,13 +15,14 @@ STUDIES = {
     "yin2019": "coarsegrad.studies.yin2019",
     "long2020-recurrence": "coarsegrad.studies.long2020",
     "long2021": "coarsegrad.studies.long2021",
-    "leaderboard": "coarsegrad.studies.leaderboard",
-    "schoenbauer2024": "coarsegrad.studies.schoenbauer2024",
     "nagel2022-oscillations": "coarsegrad.studies.nagel2022",
+    "schoenbauer2024": "coarsegrad.studies.schoenbauer2024",
     "jeong2025-complexity": "coarsegrad.studies.jeong2025.complexity",
     "jeong2025-recurrence": "coarsegrad.studies.jeong2025.recurrence",
     "jeong2025-normalization": "coarsegrad.studies.jeong2025.normalization",
     "ichikawa2025-dynamics": "coarsegrad.studies.ichikawa2025",
+    "optimizers": "coarsegrad.studies.optimizers",
+    "leaderboard": "coarsegrad.studies.leaderboard",
 }
 """Where each study's ``STUDY`` stands."""
 

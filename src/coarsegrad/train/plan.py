@@ -21,7 +21,7 @@ from coarsegrad.train import data as sources
 from coarsegrad.train.zoo import MODELS
 
 PLACES = ("data_folder", "device")  # where a run happens; they do not name it
-OPTIMIZERS = ("sgd", "adam", "adamw")
+OPTIMIZERS = ("sgd", "adam", "adamw", "lion", "muon")
 
 
 def _require(true, message):
@@ -97,6 +97,8 @@ class TrainPlan:
     - ``rules``: ``PATTERN=w4a8``; ``latent``: rules of ``coarsegrad.optim`` as ``clip``, or ``bop(...)``.
     - ``pretrain_epochs``: of the float model, with the same schedule and learning rate; then it is quantized,
       calibrated and trained for ``epochs``. ``start``: a file with float weights to begin from.
+    - ``optimizer``: ``sgd``, ``adam``, ``adamw``, ``lion``, or ``muon`` for hidden layers' weights beside
+      AdamW for the rest. ``momentum`` is also the first beta of Adam, AdamW and Lion.
     - ``weight_decay`` holds for all parameters but the quantizers' own (scales, offsets, clips): decay would
       pull a step size to zero, and has nothing to regularize. On latents see ``coarsegrad.optim.latent``.
     - ``teacher``: a run folder or ``MODEL@FILE``; the loss is ``(1 - distill)`` cross entropy + ``distill``

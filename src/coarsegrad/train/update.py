@@ -1,10 +1,13 @@
 """The optimizer of a plan: which parameters decay, and who looks after the latents."""
 
+from typing import Any
+
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from coarsegrad.nn import FakeQuantize, pairs
-from coarsegrad.optim import Bop, Latent, Together
+from coarsegrad.nn.sites import EMBEDDINGS, PLAIN, TRANSPOSED, stored
+from coarsegrad.optim import Bop, Latent, Lion, Muon, Together
 from coarsegrad.train.plan import BopRule, TrainPlan
 
 
@@ -12,6 +15,7 @@ def make_optimizer(plan: TrainPlan, model: nn.Module) -> Optimizer:
     """The plan's optimizer over the model, inside ``Latent`` or beside ``Bop`` where it has latent rules.
 
     Weight decay leaves the quantizers' own parameters alone. Every group remembers its ``initial_lr``.
+    Raises ``ValueError`` where ``bop`` finds no binary weight, or ``muon`` no hidden layer.
     """
     rules, held = plan.read_latent(), list(pairs(model))
     bop = rules[0] if rules and isinstance(rules[0], BopRule) else None
@@ -22,11 +26,21 @@ def make_optimizer(plan: TrainPlan, model: nn.Module) -> Optimizer:
     own = [p for m in model.modules() if isinstance(m, FakeQuantize) for p in m.parameters(recurse=False)]
     taken |= {id(p) for p in own}
     rest = [p for p in model.parameters() if id(p) not in taken and p.requires_grad]
+    parts: list[Optimizer] = [Bop(binary, threshold=bop.threshold, lr=bop.lr)] if bop else []
+    if plan.optimizer == "muon":
+        hidden = [p for p in hidden_weights(model) if id(p) not in taken and p.requires_grad]
+        if not hidden:
+            raise ValueError(
+                "optimizer='muon' trains the weights of hidden layers, between the first and the last, and "
+                "finds none to train: try 'adamw'"
+            )
+        parts.append(Muon(hidden, lr=plan.lr, momentum=plan.momentum, weight_decay=plan.weight_decay))
+        rest = [p for p in rest if id(p) not in set(map(id, hidden))]
     groups = [{"params": rest, "weight_decay": plan.weight_decay}, {"params": own, "weight_decay": 0.0}]
-    optimizer = _base(plan, [group for group in groups if group["params"]])
-    if bop:
-        optimizer = Together([Bop(binary, threshold=bop.threshold, lr=bop.lr), optimizer])
-    elif rules:
+    groups = [group for group in groups if group["params"]]
+    parts += [_base(plan, groups)] if groups else []
+    optimizer = parts[0] if len(parts) == 1 else Together(parts)
+    if rules and not bop:
         optimizer = Latent(optimizer, held, rules)
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
@@ -39,7 +53,21 @@ def set_rate(optimizer: Optimizer, factor: float) -> None:
         group["lr"] = group["initial_lr"] * factor
 
 
-def _base(plan, groups):
+def hidden_weights(model: nn.Module) -> list[nn.Parameter]:
+    """The weights of linear and convolutional layers between the first layer and the last.
+
+    Layers are in the order in which the model lists them; an embedding is a layer, and never a hidden one.
+    """
+    layers = [m for m in model.modules() if isinstance(m, PLAIN + TRANSPOSED + EMBEDDINGS)]
+    inner = [m for m in layers[1:-1] if not isinstance(m, EMBEDDINGS)]
+    return [p for m in inner for p in stored(m, "weight") if isinstance(p, nn.Parameter) and p.dim() > 1]
+
+
+def _base(plan: TrainPlan, groups: list[dict[str, Any]]) -> Optimizer:
+    """What trains everything that has no optimizer of its own; beside Muon that is AdamW."""
     if plan.optimizer == "sgd":
         return SGD(groups, lr=plan.lr, momentum=plan.momentum)
-    return {"adam": Adam, "adamw": AdamW}[plan.optimizer](groups, lr=plan.lr, betas=(plan.momentum, 0.999))
+    if plan.optimizer == "lion":
+        return Lion(groups, lr=plan.lr, betas=(plan.momentum, 0.99))
+    kind = Adam if plan.optimizer == "adam" else AdamW
+    return kind(groups, lr=plan.lr, betas=(plan.momentum, 0.999))
