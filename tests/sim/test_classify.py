@@ -6,12 +6,9 @@ import torch
 from coarsegrad.core.surrogate import Surrogate
 from coarsegrad.core.surrogates import (
     SURROGATES,
-    ClippedReLU,
-    Identity,
-    LogTailedReLU,
     ReLU,
     ReverseExponential,
-)  # fmt: skip
+)
 from coarsegrad.problem.subspaces import Subspaces
 from coarsegrad.sim import classify
 from coarsegrad.sim.classify import by_autograd, by_hand
@@ -24,7 +21,6 @@ PROBLEMS = [
     {"size": 3, "classes": 4, "neurons": 3},
 ]  # fmt: skip
 several = pytest.mark.parametrize("change", PROBLEMS, ids=str)
-COMPILED = [ReLU(), Identity(), ClippedReLU(2.0), LogTailedReLU(3.0), ReverseExponential(3.0)]
 
 
 class Lopsided(Surrogate):
@@ -37,7 +33,18 @@ class Lopsided(Surrogate):
         return torch.exp(-(x - 1).square())
 
 
-@pytest.mark.parametrize("surrogate", [*(c().over(LEVELS) for c in SURROGATES.values()), Lopsided()], ids=str)
+ALL = [*(c().over(LEVELS) for c in SURROGATES.values()), Lopsided()]
+each = pytest.mark.parametrize("surrogate", ALL, ids=str)
+
+
+class Whole(Surrogate):
+    """A user's own, that looks at all points at once."""
+
+    def slope(self, x):
+        return torch.ones_like(x) / x.abs().amax(-1, keepdim=True)
+
+
+@each
 @several
 def test_the_gradient_by_hand_is_that_of_autograd_through_core(surrogate, change):
     problem = Subspaces(**{**SMALL, **change})
@@ -46,7 +53,7 @@ def test_the_gradient_by_hand_is_that_of_autograd_through_core(surrogate, change
         torch.testing.assert_close(found, said, rtol=1e-11, atol=1e-13)
 
 
-@pytest.mark.parametrize("surrogate", COMPILED, ids=str)
+@each
 @several
 def test_the_three_ways_end_alike(surrogate, change, need):
     need(_numba(), "Numba", "pip install coarsegrad[fast]")
@@ -90,6 +97,31 @@ def test_a_step_is_the_formula_of_the_paper():
     assert before.loss.item() == pytest.approx(loss / problem.points)
 
 
+def test_a_slope_that_looks_at_all_points_at_once_takes_another_way():
+    problem = Subspaces(**SMALL)
+    ways = [
+        classify(problem, Whole(), runs=2, steps=9, step_size=1.0, seed=0, method=method)
+        for method in ("auto", "direct")
+    ]
+    assert [way.method for way in ways] == ["batched", "direct"]
+    torch.testing.assert_close(ways[0].w, ways[1].w)
+
+
+@pytest.mark.parametrize("surrogate", [ReLU(), ReverseExponential(3.0), Lopsided()], ids=str)
+def test_the_number_of_threads_and_the_runs_beside_it_change_no_bit(surrogate, need):
+    need(_numba(), "Numba", "pip install coarsegrad[fast]")
+    problem = Subspaces(**SMALL)
+
+    def ends(runs, threads):
+        return classify(
+            problem, surrogate, runs=runs, steps=30, step_size=1.0, seed=2, method="compiled", threads=threads
+        ).w
+
+    one = ends(40, 1)
+    assert torch.equal(one, ends(40, 2)) and torch.equal(one, ends(40, 7))
+    assert torch.equal(one[:5], ends(5, 2))
+
+
 def test_it_stops_at_zero_loss_and_says_when():
     problem = Subspaces()
     found = classify(problem, ReLU(), runs=4, steps=1000, step_size=1.0, seed=0)
@@ -102,13 +134,6 @@ def test_it_stops_at_zero_loss_and_says_when():
     assert torch.equal(
         classify(problem, ReLU(), runs=4, steps=5, step_size=1.0, seed=0, start=found.w).w, found.w
     )
-
-
-def test_a_run_depends_on_seed_and_number_alone():
-    many, few = (
-        classify(Subspaces(**SMALL), ReLU(), runs=runs, steps=9, step_size=1.0, seed=2) for runs in (5, 2)
-    )
-    assert torch.equal(many.w[:2], few.w)
 
 
 def test_what_no_neuron_sees_stays_as_it_is():
@@ -134,7 +159,7 @@ def test_the_largest_pre_activation_and_standing_still_are_told():
     [
         ({"method": "fast"}, "known"), ({"steps": -1}, "steps"), ({"step_size": 0.0}, "positive"),
         ({"start": torch.zeros(2, 3, 4)}, "problem.starts"), ({"runs": 0}, "runs"),
-        ({"surrogate": Lopsided(), "method": "compiled"}, "batched"),
+        ({"surrogate": Whole(), "method": "compiled"}, "batched"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_run_is_refused_with_the_mend(change, says):

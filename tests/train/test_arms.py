@@ -22,9 +22,9 @@ def test_arms_of_one_seed_start_from_the_same_weights_and_see_the_same_budget():
 
 
 def test_its_written_form_reads_back_equal(tmp_path):
-    text = tuple(["clipped_relu(top=2.0)", "identity"])
+    text, bits = ("clipped_relu(top=2.0)", "identity"), ("weight=binary(scale=scale(statistic='mse'))",)
     one = dataclasses.replace(
-        SMALL, surrogates=text, tune=2, base=dataclasses.replace(BASE, rules=("fc=w4a4",))
+        SMALL, surrogates=text, bits=bits, tune=2, base=dataclasses.replace(BASE, rules=("fc=w4a4",))
     )
     (tmp_path / "c.toml").write_text(one.write())
     assert Comparison.read(tmp_path / "c.toml") == one

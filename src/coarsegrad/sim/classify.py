@@ -1,7 +1,8 @@
 """Classification on subspaces by coarse gradient descent, many starts side by side.
 
-Three ways to one result: ``compiled``, a run at a time in one pass over the data, for the slopes it knows;
-``batched``, the gradient by hand for any surrogate; ``direct``, autograd through ``core``, their oracle.
+Three ways to one result: ``compiled`` lists, in compiled loops, the points that are short of their margin,
+and asks the surrogate for its slope at these alone; ``batched``, the gradient by hand in torch, for any
+surrogate; ``direct``, autograd through ``core``, their oracle.
 """
 
 from collections.abc import Callable
@@ -9,16 +10,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from importlib.util import find_spec
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from coarsegrad.core.quantizers import QuantizedReLU
 from coarsegrad.core.scales import Scale
 from coarsegrad.core.surrogate import Surrogate
-from coarsegrad.core.surrogates import LogTailedReLU, ReverseExponential
+from coarsegrad.core.surrogates import LogTailedReLU, MagnitudeAwareSign, ReverseExponential
 from coarsegrad.problem.descent import checked_step
 from coarsegrad.problem.subspaces import Subspaces
 
+_SLICE, _HELD = 2**15 - 64, 2**26
+"""Slopes that are asked for at a time, so few that torch asks no other thread; bytes of what is held for them
+by a thread, at least that of one run."""
 METHODS = ("auto", "compiled", "batched", "direct")
 Gradient = Callable[[Subspaces, Surrogate, Tensor], tuple[Tensor, ...]]
 """(problem, surrogate, w) -> loss, accuracy, largest \\|h\\| ``[runs]``, and the coarse gradient, w's
@@ -40,7 +45,7 @@ class Classified:
     largest: Tensor
     """``[runs]``: the largest pre-activation met on the way, without its sign."""
     still: Tensor
-    """``[runs]``, bool: whether the last coarse gradient was exactly 0, so that nothing can change."""
+    """``[runs]``, bool: whether the last coarse gradient was 0 up to rounding, so that nothing changes."""
     method: str
     """How it was computed."""
 
@@ -84,7 +89,7 @@ def classify(
         seed: of the starts.
         start: ``[runs, k, D]`` in place of ``problem.starts(runs, seed)``.
         method: one of ``METHODS``; ``auto`` takes the fastest that applies.
-        threads: of ``compiled``, a run each; by default torch's number.
+        threads: of ``compiled``, some runs each; by default torch's number. Any gives the same bits.
         memory: bytes of pre-activations held at a time by the other two, at least those of one run.
 
     Raises ``ValueError`` with the mend for what cannot be run. Long, Yin & Xin 2021, arXiv:2011.11256:
@@ -108,14 +113,14 @@ def classify(
             f"start=... must be finite, of shape [{runs}, {problem.neurons}, {problem.width}], got "
             f"{tuple(w.shape)}; problem.starts(runs, seed) draws such"
         )
-    form = _form(surrogate)
-    if method == "compiled" and (form is None or find_spec("numba") is None):
+    fits = find_spec("numba") is not None and (_form(surrogate) is not None or _pointwise(surrogate))
+    if method == "compiled" and not fits:
         raise ValueError(
-            f'method="compiled" needs Numba (coarsegrad[fast]) and a window, a log tail or a reverse '
-            f'exponential; for {surrogate} say method="batched"'
+            f'method="compiled" needs Numba (coarsegrad[fast]) and a slope that depends on its point alone; '
+            f'for {surrogate} say method="batched"'
         )
-    if method == "compiled" or (method == "auto" and form and find_spec("numba")):
-        return _compiled(problem, form, w, steps, step_size, threads or torch.get_num_threads())
+    if method == "compiled" or (method == "auto" and fits):
+        return _compiled(problem, surrogate, w, steps, step_size, threads or torch.get_num_threads())
     gradient, name = (by_autograd, "direct") if method == "direct" else (by_hand, "batched")
     group = max(1, int(memory // (8 * problem.points * problem.neurons)))
     return Classified.joined(
@@ -178,7 +183,7 @@ def _follow(problem, surrogate, w, gradient: Gradient, steps: int, step_size: fl
         loss, accuracy, largest, dw = gradient(problem, surrogate, w[alive])
         met["loss"][alive], met["accuracy"][alive] = loss, accuracy
         met["largest"][alive] = torch.maximum(met["largest"][alive], largest)
-        still[alive] = (dw == 0).flatten(1).all(-1)
+        still[alive] = (dw.abs() < 1e-12).flatten(1).all(-1)
         solved[alive[loss == 0]] = step
         on = loss > 0
         if step == steps or not on.any():
@@ -188,31 +193,72 @@ def _follow(problem, surrogate, w, gradient: Gradient, steps: int, step_size: fl
     return Classified(w=w, steps=solved, still=still, method=name, **met)
 
 
-def _form(surrogate: Surrogate) -> tuple[int, float, float] | None:
-    """Kind and two numbers of a slope that the kernel knows: a window, a log tail, a reverse exponential."""
+def _form(surrogate: Surrogate) -> tuple[tuple[int, float, float], bool] | None:
+    """Of a slope that the kernel knows: kind and two numbers; and whether it is taken times mean|h|."""
     if surrogate.passes:
-        return (0, *surrogate.passes)
+        low, high = surrogate.passes
+        return (0, float(low), float(high)), False
+    if type(surrogate) is MagnitudeAwareSign:
+        return (0, -surrogate.clip, surrogate.clip), True
     if type(surrogate) is LogTailedReLU:
-        return (1, 0.0, surrogate.top)
-    return (2, 0.0, surrogate.top) if type(surrogate) is ReverseExponential else None
+        return (1, 0.0, surrogate.top), False
+    return ((2, 0.0, surrogate.top), False) if type(surrogate) is ReverseExponential else None
 
 
-def _compiled(problem: Subspaces, form, w: Tensor, steps: int, step_size: float, threads: int) -> Classified:
-    from coarsegrad.sim.classify_compiled import descend
+def _pointwise(surrogate: Surrogate) -> bool:
+    """Whether what arrives at a point depends on that point alone, and is 0 where nothing was sent: tried."""
+    h = torch.linspace(-9, 9, 998, dtype=torch.float64)[None]
+    upstream = torch.where(torch.arange(998) % 2 == 0, 1.0, -0.5).to(h)[None]
+    some = slice(300, 550)  # of another mean, size, largest, smallest
+    whole, part = surrogate.pullback(upstream, h), surrogate.pullback(upstream[:, some], h[:, some])
+    none = surrogate.pullback(torch.zeros_like(h), h)
+    return torch.allclose(whole[:, some], part, rtol=1e-12, atol=1e-300) and not none.any()
 
-    (kind, low, high), runs, ends = form, len(w), w.clone().numpy()
-    numbers = torch.zeros(runs, 5, dtype=torch.float64).numpy()
-    x = problem.x.view(problem.classes, -1, problem.width).mT.contiguous().numpy()
-    radii = torch.tensor(problem.radii, dtype=torch.float64).numpy()
-    data = (x, radii, problem.labels.numpy(), problem.served.numpy())
-    fixed = (problem.v, problem.top, problem.rounding == "ceil", problem.weights == "binary")
 
-    def one(run: int) -> None:
-        descend(ends[run], *data, *fixed, steps, step_size, kind, low, high, numbers[run])
+def _compiled(problem: Subspaces, surrogate, w: Tensor, steps, step_size, threads) -> Classified:
+    """Every run alone, in one loop, for a known form; else together, the slope by the surrogate itself."""
+    from coarsegrad.sim import classify_compiled as kernels
 
-    with ThreadPoolExecutor(max(1, min(threads, runs))) as pool:
-        list(pool.map(one, range(runs)))
-    solved, loss, accuracy, largest, still = torch.from_numpy(numbers).unbind(-1)
+    classes, k = problem.classes, problem.neurons
+    x = problem.x.view(classes, 2, -1, problem.width)[:, 0]
+    half, each = x.shape[1], torch.bincount(problem.served, minlength=classes)
+    labels = problem.labels.view(classes, 2, half, -1).mT.contiguous()
+    first = torch.cat([torch.zeros(1, dtype=torch.int64), each.cumsum(0)])
+    fixed = kernels.Fixed(
+        x.mT.contiguous().numpy(), np.array(problem.radii), labels.numpy(), first.numpy(), problem.v,
+        problem.top, problem.rounding == "ceil", problem.weights == "binary",
+    )  # fmt: skip
+    asked = problem.points * int(each.topk(2).values.sum()) + kernels.BLOCK
+    form, measured = _form(surrogate) or (None, False)
+    ends, told = w.clone().numpy(), np.zeros((len(w), 5))
+    size = 1 if form else max(1, min(-(-len(w) // max(1, threads)), _HELD // (24 * asked)))
+
+    def rooms(*runs: int):
+        rows, lists = (*runs, classes, k, half), (*runs, classes, classes, problem.points // classes)
+        return kernels.Room(
+            np.empty(rows), np.empty(rows), np.empty(lists, np.uint64), np.empty(lists), np.empty(lists),
+            np.empty((*runs, classes, classes), np.int64),
+        )  # fmt: skip
+
+    def alone(run: int) -> None:
+        kernels.descend(ends[run], fixed, rooms(), steps, step_size, form, measured, told[run])
+
+    def together(begin: int) -> None:
+        w, mine = ends[begin : begin + size], told[begin : begin + size]
+        room, begins = rooms(len(w)), np.zeros(len(w), np.int64)
+        h, upstream, pulled = torch.empty(3, len(w) * asked, dtype=torch.float64)
+        mine[:, 3] = -1
+        for step in range(steps + 1):
+            length = kernels.ahead(w, fixed, room, begins, h.numpy(), upstream.numpy(), mine)
+            for low in range(0, length, _SLICE):
+                part = slice(low, min(low + _SLICE, length))
+                pulled[part] = surrogate.pullback(upstream[part], h[part])
+            if not kernels.back(w, fixed, room, begins, pulled.numpy(), step, step == steps, step_size, mine):
+                break
+
+    with ThreadPoolExecutor(max(1, min(threads, -(-len(w) // size)))) as pool:
+        list(pool.map(alone if form else together, range(0, len(w), size)))
+    loss, accuracy, largest, solved, still = torch.from_numpy(told).unbind(-1)
     return Classified(
         w=torch.from_numpy(ends), steps=solved.long(), loss=loss, accuracy=accuracy, largest=largest,
         still=still > 0, method="compiled",

@@ -1,6 +1,7 @@
 """What is compared: arms, each a recipe with its two surrogates, under one budget and the same seeds."""
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -101,9 +102,7 @@ class Comparison:
     def write(self) -> str:
         """All of it as a TOML table, which `read` reads."""
         own = {k: v for k, v in self.values().items() if k not in self.base.values()}
-        lists = "".join(
-            f"{k} = {list(v) if isinstance(v, tuple) else v}\n".replace("'", '"') for k, v in own.items()
-        )
+        lists = "".join(f"{k} = {json.dumps(v)}\n" for k, v in own.items())
         rest = [line for line in self.base.write().splitlines() if line.split(" ")[0] not in _OF_ARM[:3]]
         return lists + "\n".join(rest) + "\n"
 

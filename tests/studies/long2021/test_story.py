@@ -4,7 +4,6 @@ import math
 
 import pytest
 
-from coarsegrad.core.surrogates import SURROGATES
 from coarsegrad.studies.long2021 import STUDY, grid
 from studies.long2021.ideal import IDEAL
 
@@ -18,40 +17,48 @@ def rows_of(table):
 def test_the_story_tells_of_what_is_there_and_of_what_is_not(smoke):
     empty = STUDY.story({})
     assert [c.title for c in empty] == [c.title for c in STUDY.story(smoke)] == list(CHAPTERS)
-    assert all(c.text == "Nothing was measured yet." for c in empty[1:])
+    assert all(c.text.startswith("Nothing was measured yet") for c in empty[1:])
+    assert "**Found**" not in empty[0].text
+
+
+def test_it_opens_with_the_claim_what_was_measured_and_what_was_found():
+    text = CHAPTERS["What is studied"].text
+    assert [text.index(f"**{word}**") for word in ("The paper", "Measured here", "Found")] == sorted(
+        text.index(f"**{word}**") for word in ("The paper", "Measured here", "Found")
+    )
+    angles = len({row["angle"] for row in IDEAL["angle"]})
+    assert f"got there in 0 of {100 * angles} runs" in text and "in all runs of each of" in text
+    lost = {"angle": [{**row, "right": 97} for row in IDEAL["angle"] if row["surrogate"] == "relu"]}
+    assert "in at least 97 % of the runs of each of" in STUDY.story(lost)[0].text
+
+
+def within(rows):
+    (chapter,) = [c for c in STUDY.story(rows) if c.title == "Within the assumptions"]
+    return chapter, rows_of(chapter.tables[0])
 
 
 def test_steps_are_told_with_intervals_or_as_none():
-    chapter = CHAPTERS["Within the assumptions"]
-    table = rows_of(chapter.tables[0])
-    relu = next(r for r in table if r["surrogate"] == "relu" and r["value"] == 90.0)
-    assert relu["steps to zero loss"] == f"{math.exp(5) - 1:.0f} (140 to 155)"
-    assert any(r["steps to zero loss"].startswith("none in") for r in table if r["surrogate"] == "identity")
+    chapter, table = within(IDEAL)
+    line = next(r for r in table if r["varied"].startswith("angle") and r["value"] == 90.0)
+    assert line["ReLU"] == f"{math.exp(5) - 1:.0f} (140 to 155)" and "identity" not in line
+    ceil = next(r for r in table if r["varied"].endswith("ceil") and r["value"] == 1)
+    assert ceil["ReLU"] == "none in 2000" and "0 of 700 runs" in chapter.text
     assert set(chapter.figures) == {f"steps-{kind}" for kind in grid.AXES}
     curve, ends = chapter.figures["steps-angle"].items[:2]
-    assert curve.label == "relu" and list(curve.x) == sorted(curve.x)
-    assert ends.low[-1] == pytest.approx(math.exp(4.95)) and chapter.figures["steps-angle"].log_y
+    assert curve.label == "ReLU" and list(curve.x) == sorted(curve.x)
+    assert ends.low[-1] == pytest.approx(math.exp(4.95) - 1)
+    assert chapter.figures["steps-ceil"].caption.endswith("No run at 1.")
+
+
+def test_a_figures_title_says_what_is_seen():
+    chapter, _ = within(IDEAL)
+    first, last = (math.exp(5 + (90 - angle) / 90) - 1 for angle in (15, 90))
+    assert chapter.figures["steps-angle"].title.endswith(f"ReLU takes {first:.0f} at 15, {last:.0f} at 90")
 
 
 def test_runs_that_did_not_all_end_make_a_lower_bound():
-    row = {**IDEAL["angle"][0], "solved": 99}
-    (chapter,) = [c for c in STUDY.story({"angle": [row]}) if c.title == "Within the assumptions"]
-    assert rows_of(chapter.tables[0])[0]["steps to zero loss"].startswith("at least ")
-
-
-def test_the_catalogue_says_where_prediction_and_runs_differ():
-    chapter = CHAPTERS["The catalogue: predicted, then observed"]
-    at_90 = {r["surrogate"]: r for r in rows_of(chapter.tables[0]) if r["angle"] == 90.0}
-    assert set(at_90) == set(SURROGATES)
-    assert (at_90["relu"]["agree"], at_90["identity"]["agree"]) == ("yes", "yes")
-    assert at_90["clipped_relu"]["agree"] == at_90["leaky_relu"]["agree"] == "not needed"
-    (figure,) = chapter.figures.values()
-    dots = figure.items[0]
-    place = dots.names.index("identity")
-    assert (dots.x[place], dots.y[place]) == (pytest.approx(0, abs=1e-9), 0)
-    lost = [{**IDEAL["catalogue"][1], "solved": 0, "right": 0}]
-    (told,) = [c for c in STUDY.story({"catalogue": lost}) if c.title.startswith("The catalogue")]
-    assert rows_of(told.tables[0])[0]["agree"] == "**no**"
+    _, table = within({"angle": [{**IDEAL["angle"][0], "solved": 99, "right": 98}]})
+    assert table[0]["ReLU"].startswith("at least ") and table[0]["ReLU"].endswith("; 0.98")
 
 
 def test_below_the_assumptions_every_problem_is_a_row_and_reasons_are_told():
@@ -59,27 +66,20 @@ def test_below_the_assumptions_every_problem_is_a_row_and_reasons_are_told():
     table = rows_of(chapter.tables[0])
     assert len(table) == sum(map(len, grid.BELOW.values()))
     line = next(r for r in table if r["changed"] == "angle 0")
-    assert (line["zero loss is"], line["relu"]) == ("impossible", "0.00")
+    assert (line["zero loss is"], line["ReLU"]) == ("impossible", "0.00;\u00a00.990")
     assert "- angle 0: subspaces share a line" in chapter.text
     assert set(chapter.figures) == {"label-noise", "small-angle"}
-    curve = chapter.figures["label-noise"].items[0]
+    curve, *_, labels = chapter.figures["label-noise"].items
+    assert labels.dashed and labels.y == tuple(1 - x for x in labels.x)
     assert list(curve.x) == sorted(curve.x) and set(curve.y) == {0.99}
 
 
-def test_networks_are_told_with_intervals_and_drawn():
-    scores = {"train_loss": 0.1, "test_accuracy": 99.0, "captured": 0.9, "angle": 40.0, "conditioned": 0.2}
-    shared = {"epochs": 10, "pretrain_epochs": 3}
-    rows = [
-        {"what": "final", "bits": 2, "surrogate": "relu", "seed": s, **scores, **shared} for s in (0, 1)
-    ] + [{"what": "point", "class": c, "seed": 0, "x": c, "y": 1.0, **shared} for c in (0, 1, 2)]
-    (chapter,) = [c for c in STUDY.story({"lenet5": rows}) if c.title.startswith("LeNet-5")]
-    assert rows_of(chapter.tables[0])[0]["seeds"] == 2 and "10 epochs" in chapter.text
-    assert [item.label for item in chapter.figures["features"].items] == ["class 0", "class 1", "class 2"]
-
-
 def test_binary_weights_are_bars_by_dimension():
-    (figure,) = CHAPTERS["Binary weights as well"].figures.values()
+    chapter = CHAPTERS["Binary weights as well"]
+    (figure,) = chapter.figures.values()
     bars = {item.label: item for item in figure.items}
-    assert set(bars) == {*grid.PAPERS, "identity"}
-    assert bars["relu"].categories[:2] == ("axes, ceil", "axes, floor")
-    assert bars["relu"].heights[:3] == (0, 0, 1) and set(bars["identity"].heights) == {0}
+    assert set(bars) == {"ReLU", "reverse exponential", "log-tailed ReLU", "identity"}
+    assert bars["ReLU"].categories[:2] == ("along the axes, ceil", "along the axes, floor")
+    assert bars["ReLU"].heights[:3] == (0, 0, 1) and set(bars["identity"].heights) == {0}
+    assert "zero loss in 0 of 600 runs along the axes, in all runs of each cell" in figure.title
+    assert rows_of(chapter.tables[0])[0]["subspaces"] == "along the axes"

@@ -29,9 +29,9 @@ STUDY = Study(
     presets={
         "smoke": "seconds: every measure once, small",
         "quick": "a few minutes on two cores: 100 starts a cell, fewer points on each subspace",
-        "short": "hours: quick, and LeNet-5 (--data-folder) on a short schedule",
-        "paper": "an hour on two cores with the paper's 880 points a class; then, --data-folder, LeNet-5 as "
-        "long as the paper's: a day without a GPU",
+        "short": "an hour: quick, and LeNet-5 with float and binary weights (--data-folder), 4 epochs each",
+        "paper": "a quarter of an hour on two cores with the paper's 880 points a class; then, "
+        "--data-folder, LeNet-5 as long as the paper's: half a day on two cores without a GPU",
     },
     tasks=tasks,
     claims=(*CLAIMS, *training.CLAIMS),

@@ -1,32 +1,41 @@
 """LeNet-5 on MNIST with the paper's three estimators, seed by seed; do its features lie on subspaces?
 
-These take hours: the presets ``short`` and ``paper`` plan them.
+Once with float weights, as in the paper, once with binary ones. These take an hour or more: the presets
+``short`` and ``paper`` plan them. Ranges were chosen on seed 100, which no preset uses.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
 from coarsegrad.measure import Interval, mean_interval
+from coarsegrad.studies.long2021.features import all_classes, features, lie, nearest
 from coarsegrad.studies.long2021.grid import PAPERS
+from coarsegrad.studies.long2021.told import word
 from coarsegrad.studies.study import Task, check_data
 from coarsegrad.studies.verdict import CONFIRMED, Claim, Row, Rows
 
 Settings = Mapping[str, Any]
-BITS = {bits: f"activation=quantized_relu(bits={bits})" for bits in (2, 4)}
-SEEDS = (0, 1, 2)
+BITS, WEIGHTS = (2, 4), ("float", "binary")
+_BINARY = "weight=binary(scale=scale(statistic='mean_abs',axis=0,live=True));"
+RECIPES = {
+    f"{_BINARY if weights == 'binary' else ''}activation=quantized_relu(bits={bits})": (weights, bits)
+    for weights in WEIGHTS for bits in BITS
+}  # fmt: skip
+"""What is compared, in written form: (weights, bits of the activations). All layers are alike."""
+SEEDS = (2021, 2022, 2023)
 _LENET = {"data": "mnist", "model": "lenet5(affine=False)", "batch_size": 64, "lr": 0.1, "weight_decay": 0.0}
 NETWORKS: dict[str, dict[str, Any]] = {
-    "short": {**_LENET, "schedule": "step(epochs=(4,8))", "epochs": 10, "pretrain_epochs": 3},
+    "short": {**_LENET, "schedule": "step(epochs=(2,3))", "epochs": 4, "pretrain_epochs": 3},
     "paper": {**_LENET, "schedule": "step(epochs=(20,40))", "epochs": 50, "pretrain_epochs": 3},
 }
-FEATURES = 3
-"""Leading directions of a class that are taken for its subspace."""
-_SHOWN = (0, 1, 2)
-_POINTS = 60
+CALIBRATION = 16
+"""Batches of training images, on which the batch norms of the untrained network are fitted."""
+DRAWN = {
+    "untrained": (nearest, all_classes), "float": (nearest,),
+    "float weights, 2 bits, relu": (nearest, all_classes), "binary weights, 2 bits, relu": (nearest,),
+}  # fmt: skip
+"""The networks that are drawn, and how."""
 
 
 def tasks(preset: str, data_folder: str | None) -> list[Task]:
@@ -44,130 +53,140 @@ def tasks(preset: str, data_folder: str | None) -> list[Task]:
 
 
 def networks(settings: Settings, place: Path) -> Iterator[Row]:
-    """One seed: three estimators at 2 and 4 bits, after the float model that all start from.
+    """One seed: three estimators at 2 and 4 bits, weights float and binary, all from one float model.
 
-    A row ``final`` for each, with what its features look like on the test images, and rows ``point`` of the
-    float model's: three classes, projected on their two leading directions. What is trained stays in
-    ``place``, so a killed task goes on from its checkpoints.
+    A row ``final`` for each, for that float model, trained as long, for the untrained one, and for the images
+    themselves, with how the features of the test images lie; and rows ``point`` and ``ray`` of those in
+    ``DRAWN``. What is trained stays in ``place``, so a killed task goes on from its checkpoints.
     """
-    from coarsegrad.train.build import load_data, load_run
+    import torch
+
+    from coarsegrad.nn import reestimate_bn
+    from coarsegrad.train.build import float_model, load_data, load_run
     from coarsegrad.train.compare import Comparison, compare, table_of
 
     base = {key: value for key, value in settings.items() if key != "seed"}
     device = "cuda" if torch.cuda.is_available() else "cpu"
     comparison = Comparison.of(
         {**base, "seed": settings["seed"], "first": None, "last": None, "device": device, "seeds": 1,
-         "activations": "instead_of_relus", "bits": tuple(BITS.values()), "surrogates": PAPERS}
+         "activations": "instead_of_relus", "bits": tuple(RECIPES), "surrogates": PAPERS}
     )  # fmt: skip
     for _ in compare(comparison, place):
         pass
-    bits_of: dict[Any, int] = {text: bits for bits, text in BITS.items()} | {"float": 32}
-    for row in table_of(place).rows(kind="run"):
-        if row["epoch"] != comparison.base.epochs:
-            continue
-        plan, model, _ = load_run(place / "runs" / str(row["task"]))
-        data = load_data(plan)
-        found, labels = features(model, data.test_images), data.test_labels
-        about = {"bits": bits_of[row["bits"]], "surrogate": row.get("activation_surrogate") or "float"}
-        scores = {key: row[key] for key in ("train_loss", "test_loss", "test_accuracy")}
-        yield {"what": "final", **about, **scores, **lie(found, labels)}
-        if about["bits"] == 32:
-            yield from _projected(found, labels)
+    data, plan, table = load_data(comparison.base), comparison.base, table_of(place)
+
+    def told(about: Row, found: torch.Tensor, scores: Settings) -> Iterator[Row]:
+        yield {"what": "final", **about, **scores, "failed": None, **lie(found, data.test_labels)}
+        for view in DRAWN.get(name(about), ()):
+            yield from ({**row, **about} for row in view(found, data.test_labels))
+
+    none: Row = dict.fromkeys(("train_loss", "test_loss", "test_accuracy"))
+    pixels = torch.cat([images.flatten(1) for images, _ in data.test_batches().epoch(0)])
+    yield from told({"weights": "float", "bits": 32, "surrogate": "images"}, pixels, none)
+    untrained = float_model(plan, data.in_shape, len(data.classes))
+    batches = data.train_batches(plan.batch_size, seed=plan.seed).epoch(0)
+    reestimate_bn(untrained, [images for _, (images, _) in zip(range(CALIBRATION), batches, strict=False)])
+    found = features(untrained.eval(), data.test_batches().epoch(0))
+    yield from told({"weights": "float", "bits": 32, "surrogate": "untrained"}, found, none)
+    for row in (*table.rows(kind="run"), *table.rows(kind="failed")):
+        weights, bits = RECIPES.get(str(row["bits"]), ("float", 32))
+        about = {"weights": weights, "bits": bits, "surrogate": row.get("activation_surrogate") or "float"}
+        if row.get("reason"):
+            yield {"what": "final", **about, **none, "failed": row["reason"]}
+        elif row["epoch"] == plan.epochs:
+            _, model, _ = load_run(place / "runs" / str(row["task"]))
+            found = features(model, data.test_batches().epoch(0))
+            yield from told(about, found, {score: row[score] for score in none})
 
 
-def features(model: nn.Module, images: Tensor, batch: int = 500) -> Tensor:
-    """What the last linear layer is given, ``[images, features]``; the model is left as it was."""
-    *_, last = (module for module in model.modules() if isinstance(module, nn.Linear))
-    seen: list[Tensor] = []
-    hook = last.register_forward_pre_hook(lambda module, given: seen.append(given[0].detach()))
-    try:
-        with torch.no_grad():
-            for part in images.split(batch):
-                model(part)
-    finally:
-        hook.remove()
-    return torch.cat(seen).double()
+def name(row: Row) -> str:
+    """Of a row's network, for a reader."""
+    if row["bits"] == 32:
+        return row["surrogate"]
+    return f"{row['weights']} weights, {row['bits']} bits, {row['surrogate']}"
 
 
-def lie(found: Tensor, labels: Tensor, size: int = FEATURES) -> Row:
-    """How near the classes' features lie to subspaces of ``size`` dimensions, and how these lie.
-
-    ``captured``: the smallest share of a class's squared length that lies in its leading directions, in
-    [0, 1]. ``angle``: the smallest principal angle of any two such subspaces, in degrees, and ``mean_angle``
-    the mean over pairs of each pair's smallest. ``conditioned``: the smallest singular value of all
-    directions together, 0 where they are dependent, 1 where all are orthogonal.
-
-    >>> plane = torch.eye(4).double()[[0, 1, 0, 2, 3, 2]]
-    >>> lie(plane, torch.tensor([0, 0, 0, 1, 1, 1]), size=2)
-    {'captured': 1.0, 'angle': 90.0, 'mean_angle': 90.0, 'conditioned': 1.0}
-    """
-    bases, captured = [], []
-    for label in labels.unique():
-        _, values, directions = torch.linalg.svd(found[labels == label].double(), full_matrices=False)
-        bases.append(directions[:size])
-        captured.append(float(values[:size].square().sum() / values.square().sum()))
-    cosines = torch.tensor(
-        [torch.linalg.matrix_norm(a @ b.T, 2).clamp(max=1) for k, a in enumerate(bases) for b in bases[:k]]
-    )
-    angles = cosines.double().acos().rad2deg()
-    least = torch.linalg.svdvals(torch.cat(bases))[-1]
-    return {
-        "captured": min(captured), "angle": float(angles.min()), "mean_angle": float(angles.mean()),
-        "conditioned": float(least),
-    }  # fmt: skip
-
-
-def _projected(found: Tensor, labels: Tensor) -> Iterator[Row]:
-    chosen = torch.isin(labels, torch.tensor(_SHOWN))
-    _, _, directions = torch.linalg.svd(found[chosen], full_matrices=False)
-    for label in _SHOWN:
-        for x, y in (found[labels == label][:_POINTS] @ directions[1:3].T).tolist():
-            yield {"what": "point", "class": label, "x": x, "y": y}
-
-
-def finals(rows: Rows, bits: int, key: str) -> dict[str, dict[int, float]]:
-    """By surrogate and seed."""
-    found: dict[str, dict[int, float]] = {}
+def finals(rows: Rows, key: str) -> dict[tuple[str, int, str], dict[int, float]]:
+    """By (weights, bits, surrogate) and seed."""
+    found: dict[tuple[str, int, str], dict[int, float]] = {}
     for row in rows.get("lenet5", ()):
-        if row["what"] == "final" and row["bits"] == bits and row[key] is not None:
-            found.setdefault(row["surrogate"], {})[row["seed"]] = row[key]
+        if row["what"] == "final" and row.get(key) is not None:
+            arm = row["weights"], row["bits"], row["surrogate"]
+            found.setdefault(arm, {})[row["seed"]] = row[key]
     return found
 
 
-def gap(bits: int, better: str, worse: str) -> Callable[[Rows], Interval | None]:
-    """Mean over seeds of the paired difference of test accuracies, points; None for fewer than two seeds."""
+def paired(a: Mapping[int, float], b: Mapping[int, float]) -> Interval | None:
+    """The mean of a - b over the seeds of both; None for fewer than two."""
+    both = [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())]
+    return mean_interval(both) if len(both) > 1 else None
+
+
+def gap(better: tuple[str, int, str], worse: tuple[str, int, str]) -> Callable[[Rows], Interval | None]:
+    """Paired difference of test accuracies, points."""
 
     def estimate(rows: Rows) -> Interval | None:
-        found = finals(rows, bits, "test_accuracy")
-        a, b = found.get(better, {}), found.get(worse, {})
-        both = [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())]
-        return mean_interval(both) if len(both) > 1 else None
+        found = finals(rows, "test_accuracy")
+        return paired(found.get(better, {}), found.get(worse, {}))
 
     return estimate
 
 
-def table_rows(rows: Rows) -> list[Row]:
-    """A row per bits and surrogate: means over seeds with intervals."""
-    keys = {
-        "training loss": "train_loss", "accuracy [%]": "test_accuracy", "captured": "captured",
-        "smallest angle [degrees]": "angle", "smallest singular value": "conditioned",
-    }  # fmt: skip
-    table = []
-    for bits in (32, 2, 4):
-        for name, seeds in finals(rows, bits, "test_accuracy").items():
-            values = {said: [*finals(rows, bits, key)[name].values()] for said, key in keys.items()}
-            shown = {said: str(mean_interval(v)) for said, v in values.items()}
-            table.append({"bits": bits, "surrogate": name, "seeds": len(seeds), **shown})
-    return table
+def worst(key: str, beside: bool = False) -> Callable[[Rows], Interval | None]:
+    """The trained network, of the float and all quantized ones, whose mean over seeds is smallest.
+
+    ``beside``: of the paired differences from the untrained network.
+    """
+
+    def estimate(rows: Rows) -> Interval | None:
+        found = finals(rows, key)
+        _, untrained = (found.pop(("float", 32, name), {}) for name in ("images", "untrained"))
+        means = [
+            paired(by_seed, untrained if beside else dict.fromkeys(by_seed, 0.0))
+            for by_seed in found.values()
+        ]
+        return min((m for m in means if m is not None), key=lambda m: m.estimate, default=None)
+
+    return estimate
 
 
-_WHERE_TRAINED = {"short": CONFIRMED, "paper": CONFIRMED}
-CLAIMS = tuple(
+_TRAINED = {"short": CONFIRMED, "paper": CONFIRMED}
+_PAPER = "Long, Yin & Xin 2021, arXiv:2011.11256, experiments"
+_HERE = "found here; the paper's weights are float"
+_GAP = "difference of test accuracies, points, paired by seed"
+_ALIKE = [
     Claim(
-        f"lenet5-{bits}bit-{name}-relu".replace("_", "-"),
-        f"LeNet-5, {bits} bits: {name.replace('_', ' ')} ends within 0.5 points of ReLU.", "simulation",
-        "Long, Yin & Xin 2021, arXiv:2011.11256, experiments",
-        "difference of test accuracies, points, paired by seed", gap(bits, name, "relu"),
-        least=-0.5, most=0.5, expected=_WHERE_TRAINED,
-    ) for bits in BITS for name in PAPERS[1:]
+        f"lenet5-{'binary-' * (weights == 'binary')}{bits}bit-{surrogate}-relu".replace("_", "-"),
+        f"LeNet-5{', binary weights' * (weights == 'binary')}, {bits} bits: {word(surrogate)} "
+        "ends within 0.5 points of ReLU.",
+        "simulation", _PAPER if weights == "float" else _HERE, _GAP,
+        gap((weights, bits, surrogate), (weights, bits, "relu")), least=-0.5, most=0.5, expected=_TRAINED,
+    ) for weights in WEIGHTS for bits in BITS for surrogate in PAPERS[1:]
+]  # fmt: skip
+_COSTS = [
+    Claim(
+        f"lenet5-binary-{bits}bit-costs", f"LeNet-5, {bits} bits, ReLU: binary weights cost at most a point.",
+        "simulation", _HERE, _GAP, gap(("binary", bits, "relu"), ("float", bits, "relu")), least=-1.0,
+        expected=_TRAINED,
+    ) for bits in BITS
+]  # fmt: skip
+CLAIMS = (
+    *_ALIKE,
+    *_COSTS,
+    Claim("features-near-subspaces", "In every trained network each class's last features lie near a "
+          "subspace of 3 of their 500 dimensions.", "simulation", _PAPER,
+          "share of squared length captured, the worst class of the worst network", worst("captured"),
+          least=0.6, expected=_TRAINED),
+    Claim("features-nearer-by-training", "They lie nearer to such subspaces than the "
+          "untrained network's.", "simulation", "found here",
+          "gain of that share, the least of all networks, paired by seed", worst("captured", beside=True),
+          least=0.1, expected=_TRAINED),
+    Claim("features-independent", "In every trained network the ten classes' "
+          "subspaces are linearly independent.", "simulation", _PAPER,
+          "smallest singular value of all directions together, the least of all networks",
+          worst("conditioned"), least=0.1, expected=_TRAINED),
+    Claim("features-apart-by-training", "Training turns the nearest two of "
+          "these subspaces apart.", "simulation",
+          "found here", "gain of the smallest principal angle, degrees, the least of all networks, paired",
+          worst("angle", beside=True), least=0.0, expected=_TRAINED),
 )  # fmt: skip
