@@ -64,7 +64,9 @@ def _task(kind, data, bits, method, trial, seed, epochs, options, all_bits=()) -
 STUDY = Study(
     name="leaderboard",
     title="Ten papers, 2013 to 2023: their methods on one leaderboard",
-    paper="Methods of ten papers, each named beside its row",
+    paper="Methods of arXiv:1308.3432 (plain), 1511.00363 (BinaryConnect), 1808.05240 (BCGD), 1801.06313 "
+    "(BinaryRelax), 1810.00861 (ProxQuant), 1906.02107 (Bop), 1902.08153 (LSQ), 1805.06085 (PACT), "
+    "2308.06689 (ReSTE), 1909.10788 (EDE)",
     presets={
         "smoke": "seconds: one trial and one run of a few methods, on digits",
         "quick": "minutes on two cores: LeNet-5 on scikit-learn's digits, five seeds",
