@@ -36,9 +36,10 @@ def render(figure: Figure, dots_per_inch: int = 160) -> bytes:
     if figure.categories:
         longest = max(len(word) for name in figure.categories for word in [*name.split(), ""])
         turned = longest * len(figure.categories) > 70
+        room = 200 if turned else max(longest, 70 // len(figure.categories))
         axes.set_xticks(
             range(len(figure.categories)),
-            [_plain(name) for name in figure.categories],
+            [textwrap.fill(_plain(name), room) for name in figure.categories],
             rotation=40 if turned else 0,
             ha="right" if turned else "center",
         )
