@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from coarsegrad.train import compare as module
+from coarsegrad.train.build import load_data
 from coarsegrad.train.compare import Comparison, best_rates, compare, learning_rates, table_of
 from coarsegrad.train.loop import load_run
 from coarsegrad.train.plan import TrainPlan
@@ -113,10 +114,9 @@ def test_tuning_gives_each_arm_as_many_trials_and_never_sees_a_test_image(tmp_pa
     arms = [("float", ""), ("w1a2", "clipped_relu"), ("w1a2", "identity")]
     assert trials == {(*arm, rate) for arm in arms for rate in learning_rates(0.05, 3)}
     trial = next(r for r in rows if r["kind"] == "trial")
-    from coarsegrad.train.data import load
-
     plan, _, _ = load_run(tmp_path / "runs" / trial["task"])
-    held, whole = load(plan.data), load(BASE.data)
+    held, whole = load_data(plan), load_data(BASE)
+    assert held.augment == whole.augment and held.mean == whole.mean
     assert (len(held.train_images), len(held.test_images)) == (96, 24)
     assert {tuple(x.tolist()) for x in held.test_images} <= {tuple(x.tolist()) for x in whole.train_images}
     chosen = best_rates(table_of(tmp_path).rows(kind="trial"), c)

@@ -168,7 +168,7 @@ def run(
             f"{files} does not travel to a cluster's workers: leave --scheduler (or --with) away"
         )
     tasks = study.planned(preset, options)
-    folder = Path(folder)
+    folder = Path(folder).resolve()  # however it is written: a task that goes on names files in it
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file: name a folder for the results")
     _refuse_anothers(study, tasks, folder)

@@ -1,6 +1,7 @@
 """From a plan to a model: float, or quantized with its scales in place; and back from a run folder."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from coarsegrad.train.data import Dataset, load
 from coarsegrad.train.plan import TrainPlan
 
 CALIBRATION_BATCHES = 8
+HELD_OUT = 5  # every fifth training image is held out while something is tuned
 _NORM = nn.modules.batchnorm._BatchNorm
 
 
@@ -30,8 +32,17 @@ def build(plan: TrainPlan) -> tuple[nn.Module, Dataset]:
 
 
 def load_data(plan: TrainPlan) -> Dataset:
-    """The plan's data set."""
-    return load(plan.data, folder=plan.data_folder)
+    """The plan's data set; where it is ``held_out``, without its test images."""
+    found = load(plan.data, folder=plan.data_folder)
+    return held_out(found) if plan.held_out else found
+
+
+def held_out(data: Dataset) -> Dataset:
+    """The same data with every ``HELD_OUT``th training image to test on, augmented alike in training."""
+    test = torch.arange(len(data.train_images)) % HELD_OUT == HELD_OUT - 1
+    parts = {"train": ~test, "test": test}
+    images = {f"{name}_images": data.train_images[part] for name, part in parts.items()}
+    return replace(data, **images, **{f"{n}_labels": data.train_labels[part] for n, part in parts.items()})
 
 
 def float_model(plan: TrainPlan, in_shape: Iterable[int], classes: int) -> nn.Module:

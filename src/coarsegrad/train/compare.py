@@ -6,16 +6,12 @@ pair. Beside them stand the float model, trained as they are, and that float mod
 """
 
 import dataclasses
-import os
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import torch
 
 from coarsegrad import own, spec
 from coarsegrad.nn import calibrate, prepare, reestimate_bn
@@ -24,7 +20,7 @@ from coarsegrad.train import data as sources
 from coarsegrad.train.arms import Arm, Comparison, arm_of, learning_rates
 from coarsegrad.train.health import NonFinite
 from coarsegrad.train.loop import evaluate, load_run, train
-from coarsegrad.train.plan import PLACES, TrainPlan
+from coarsegrad.train.plan import TrainPlan
 from coarsegrad.train.pool import side_by_side
 from coarsegrad.view.whole import write_whole
 
@@ -32,7 +28,6 @@ Row = dict[str, Any]
 
 CALIBRATION = 1024  # training images that the untrained row is calibrated on
 TUNING_SEED = 1000  # added to the first seed: trials share no seed with what is compared
-HELD_OUT = 5  # every fifth training image is held out while learning rates are tried
 
 
 @dataclass(frozen=True)
@@ -50,8 +45,7 @@ class Task:
     @property
     def id(self) -> str:
         """Depends on the work, not on where it is done."""
-        work = {k: v for k, v in self.plan.values().items() if k not in PLACES}
-        return spec.content_id({"kind": self.kind, **work, **dict(self.stands_for)})
+        return spec.content_id({"kind": self.kind, **self.plan.work(), **dict(self.stands_for)})
 
     def named(self) -> Row:
         """What each of its rows says about it."""
@@ -81,7 +75,7 @@ def compare(comparison: Comparison, folder: str | Path, jobs: int = 1) -> Iterat
     """
     if not isinstance(jobs, int) or isinstance(jobs, bool) or jobs < 1:
         raise ValueError(f"compare(jobs=...) is a whole number, 1 or more, got {jobs!r}")
-    folder = Path(folder)
+    folder = Path(folder).resolve()  # paths within it are in the plans of tasks that start from others
     open_folder(comparison, folder)
     work = _Work(comparison, folder, jobs)
     for stage in (work.pretraining, work.trials, work.runs):
@@ -141,7 +135,7 @@ class _Work:
                 task = Task(
                     "pretrain", self.float_arm, c.plan(self.float_arm, seed, epochs=c.base.pretrain_epochs)
                 )
-                self.starts[seed] = task if seed in c.all_seeds else self.on_held_out(task)
+                self.starts[seed] = task if seed in c.all_seeds else on_held_out(task)
                 yield self.starts[seed]
 
     def trials(self) -> Iterator[Task]:
@@ -150,7 +144,7 @@ class _Work:
         for arm in (self.float_arm, *c.arms):
             for lr in learning_rates(c.base.lr, c.tune):
                 task = Task("trial", arm, c.plan(arm, c.base.seed + TUNING_SEED, lr=lr))
-                yield self.started(self.on_held_out(task))
+                yield self.started(on_held_out(task))
 
     def runs(self) -> Iterator[Task]:
         """What is compared, seed by seed, each arm with the rate that its trials chose."""
@@ -170,13 +164,6 @@ class _Work:
             return task
         plan = replace(task.plan, start=str(self.folder_of(origin) / "checkpoint.pt"))
         return replace(task, plan=plan, stands_for=(*task.stands_for, ("start", origin.id)))
-
-    def on_held_out(self, task: Task) -> Task:
-        """The task, on the training images without the held-out ones, which become its test images."""
-        plan = replace(task.plan, data=f"npz:{self.held_out()}", data_folder=None)
-        return replace(
-            task, plan=plan, stands_for=(("data", f"{task.plan.data} without every {HELD_OUT}th"),)
-        )
 
     def folder_of(self, task: Task) -> Path:
         return _folder(self.folder, task)
@@ -246,24 +233,10 @@ class _Work:
     def progress(self) -> Row:
         return {"done": self.done, "total": self.total}
 
-    def held_out(self) -> Path:
-        return held_out(self.comparison.base, self.folder / "tuning.npz")
 
-
-def held_out(plan: TrainPlan, file: Path) -> Path:
-    """The plan's training images as a file, every fifth of them for testing; written whole, and once."""
-    if not file.exists():
-        found = sources.load(plan.data, folder=plan.data_folder)
-        test = torch.arange(len(found.train_images)) % HELD_OUT == HELD_OUT - 1
-        arrays = {
-            "x_train": found.train_images[~test], "y_train": found.train_labels[~test],
-            "x_test": found.train_images[test], "y_test": found.train_labels[test],
-        }  # fmt: skip
-        file.parent.mkdir(parents=True, exist_ok=True)
-        beside = file.with_name(f".{file.stem}.{os.getpid()}.part.npz")
-        np.savez(beside, classes=np.array(found.classes), **{k: v.numpy() for k, v in arrays.items()})
-        beside.replace(file)
-    return file
+def on_held_out(task: Task) -> Task:
+    """The task, tested on the held-out part of the training images."""
+    return replace(task, plan=replace(task.plan, held_out=True))
 
 
 def _rows(folder: Path, task: Task) -> Iterator[Row]:

@@ -103,6 +103,7 @@ class TrainPlan:
       pull a step size to zero, and has nothing to regularize. On latents see ``coarsegrad.optim.latent``.
     - ``teacher``: a run folder or ``MODEL@FILE``; the loss is ``(1 - distill)`` cross entropy + ``distill``
       T^2 KL(teacher || student) at ``temperature`` T. At 1, the default, it is ReActNet's, arXiv:2003.03488.
+    - ``held_out``: train on four fifths of the training images, and test on every fifth of them: for tuning.
     - ``batch_norm``: ``train``; ``frozen`` uses running statistics also in training; ``sync`` takes them over
       all processes (GPU). ``warmup`` is in epochs, ``batch_size`` counts all processes together.
 
@@ -143,6 +144,7 @@ class TrainPlan:
     compile: bool = False
     device: str = "cpu"
     data_folder: str | None = None
+    held_out: bool = False
     name: ClassVar[str] = "train"
 
     def __post_init__(self):
@@ -197,7 +199,12 @@ class TrainPlan:
 
     def id(self) -> str:
         """16 hexadecimal digits that name the weights this plan leads to."""
-        return spec.content_id({k: v for k, v in dataclasses.asdict(self).items() if k not in PLACES})
+        return spec.content_id(self.work())
+
+    def work(self) -> dict[str, Any]:
+        """The fields that name the weights; those that later versions added, only where they are used."""
+        added = {"held_out": False}
+        return {k: v for k, v in self.values().items() if k not in PLACES and added.get(k) != v}
 
     def read_recipe(self) -> Recipe | None:
         """The recipe with its surrogates and rules, or None for float."""

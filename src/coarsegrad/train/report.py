@@ -9,8 +9,8 @@ import torch
 
 from coarsegrad import nn as pair
 from coarsegrad.core.surrogate import Surrogate
-from coarsegrad.train.build import load_data
-from coarsegrad.train.compare import CALIBRATION, HELD_OUT, Arm, Comparison, Row, arm_of, table_of
+from coarsegrad.train.build import HELD_OUT, load_data
+from coarsegrad.train.compare import CALIBRATION, Arm, Comparison, Row, arm_of, table_of
 from coarsegrad.train.levels import level_sections
 from coarsegrad.train.loop import load_run
 from coarsegrad.train.plan import TrainPlan
@@ -188,8 +188,7 @@ def _budget(c: Comparison) -> str:
     )
     tuned = (
         f"Learning rate: each arm, the float one too, had {c.tune} trials of equal length on a seed of their "
-        f"own, with every {HELD_OUT}th *training* image held out, without augmentation; the test images took "
-        "no part."
+        f"own, with every {HELD_OUT}th *training* image held out; the test images took no part."
         if c.tune
         else f"Learning rate {b.lr:g} for all, tuned for none."
     )

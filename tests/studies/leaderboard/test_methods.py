@@ -56,7 +56,10 @@ def test_a_rule_that_lasts_takes_its_share_of_the_steps():
     assert rule.switch == 800
     assert rule.weight(799) == pytest.approx(10 / 11, abs=1e-3)  # lambda is 10 when it switches
     (rule,) = plan("w1a1 prox_quant", steps=900).read_latent()
-    assert rule.freeze_at == 600 and rule.rate * 600 == pytest.approx(1e-4)
+    assert rule.freeze_at == 600
+    assert sum(rule.rate * step for step in range(600)) == pytest.approx(0.05, rel=1e-2)
+    (rule,) = plan("w2a2 bcgd", steps=500).read_latent()
+    assert rule.rho * 500 == pytest.approx(0.15)
 
 
 def test_all_methods_but_those_that_bring_their_own_share_the_quantizers():
@@ -65,6 +68,13 @@ def test_all_methods_but_those_that_bring_their_own_share_the_quantizers():
         weight, activation = quantizers(bits)
         shared = f"weight={weight};activation={activation}" if weight else f"activation={activation}"
         assert (plan(cell).recipe == shared) == (method not in ("lsq", "pact"))
+
+
+def test_the_two_settings_of_a_method_are_two_methods():
+    for name, method in METHODS.items():
+        bits = method.valid[0]
+        made = {str(plan_values("digits", bits, name, trial, 900)) for trial in method.trials}
+        assert len(made) == 4
 
 
 def test_signs_leave_no_other_activation():

@@ -32,6 +32,25 @@ def test_a_claim_is_about_the_difference_it_names():
     assert found["reste-over-plain-w1a1"].verdict == "not run"
 
 
+def test_a_method_with_a_seed_that_failed_has_no_place_and_no_verdict():
+    rows = {"run": [r for s in (1, 2, 3) for r in (row("ste", 80.0 + s, s), row("float", 90.0, s, "float"))]}
+    rows["run"] += [row("ede", 90.0 + s / 9, s) for s in (1, 2)]
+    rows["run"] += [{**row("ede", 0.0, 3), "what": "failed", "reason": "The loss is nan"}]
+    found = {v.claim.id: v.verdict for v in verdicts(STUDY, rows, "quick")}
+    assert found["ede-over-plain-w1a1"] == "unresolved"
+    chapter = STUDY.story(rows)[1]
+    board = [dict(zip(chapter.tables[0].columns, r, strict=True)) for r in chapter.tables[0].rows]
+    assert [(r["method"], r["place"], r["seeds"]) for r in board] == [
+        ("float", None, 3), ("ste", 1, 3), ("ede", None, 2)
+    ]  # fmt: skip
+    assert "Seed 3 of ede: The loss is nan" in chapter.text and "**ste**" in chapter.text
+
+
+def test_a_cell_whose_trials_all_failed_is_named_and_so_is_a_missing_float_model():
+    rows = {"run": [row("ste", 80.0)], "trial": [{**row("ede", 0.0), "what": "failed"}]}
+    assert "no trial ended in finite numbers: ede" in STUDY.story(rows)[1].text
+
+
 def test_the_smoke_preset_tells_the_whole_page(smoke):
     chapters = STUDY.story(smoke)
     assert [chapter.title for chapter in chapters] == [

@@ -61,11 +61,13 @@ def widths(bits: str) -> tuple[int, int]:
 def quantizers(bits: str) -> tuple[str | None, str]:
     """The quantizers that methods share where they bring none: of weights (None: float) and activations.
 
-    Weights: per channel, a statistic of the latents that is taken anew at every step. Activations: fixed.
+    Weights: per channel, the least-squares scale of the latents, taken anew at every step (with which frozen
+    weights stay what they are). Activations: fixed.
     """
     weights, activations = widths(bits)
-    live = "scale=scale(statistic='mean_abs',axis=0,live=True)"
-    weight = {1: f"binary({live})", 32: None}.get(weights, f"uniform(bits={weights},{live})")
+    live = "scale=scale(statistic='{}',axis=0,live=True)"
+    many = f"uniform(bits={weights},{live.format('mse')})"
+    weight = {1: f"binary({live.format('mean_abs')})", 32: None}.get(weights, many)
     fixed = "binary(scale=scale(statistic='one'))"
     return weight, fixed if activations == 1 else f"quantized_relu(bits={activations})"
 
@@ -95,7 +97,17 @@ def _lsq(bits: str, setting: float | None, steps: int) -> dict[str, Any]:
     weights, activations = widths(bits)
     weight = f"lsq(bits={weights},signed=True,scale=scale(statistic='mse',axis=0,learned=True))"
     activation = f"lsq(bits={activations},signed=False,scale=scale(statistic='mse',learned=True))"
-    return {"weight": weight if weights < 32 else None, "activation": activation}
+    return {"weight": weight if 1 < weights < 32 else quantizers(bits)[0], "activation": activation}
+
+
+def _clip(bits: str, setting: float | None, steps: int) -> dict[str, Any]:
+    assert setting is not None
+    return {"latent": (f"clip(low={-setting},high={setting})",)}
+
+
+def _blend(bits: str, setting: float | None, steps: int) -> dict[str, Any]:
+    assert setting is not None
+    return {"latent": (f"blend(rho={min(setting / steps, 1.0)!r},cap=1.0)",)}
 
 
 def _binary_relax(bits: str, setting: float | None, steps: int) -> dict[str, Any]:
@@ -107,7 +119,8 @@ def _binary_relax(bits: str, setting: float | None, steps: int) -> dict[str, Any
 def _prox_quant(bits: str, setting: float | None, steps: int) -> dict[str, Any]:
     freeze = round(2 / 3 * steps)
     one_bit = widths(bits)[0] == 1
-    strength = (setting or 0.0) if one_bit else 10 * (setting or 0.0)
+    assert setting is not None
+    strength = 2 * (setting if one_bit else 10 * setting) / freeze  # at the freeze; its mean is half of it
     distance = "absolute" if one_bit else "squared"
     return {"latent": (f"prox_quant(rate={strength / freeze!r},distance='{distance}',freeze_at={freeze})",)}
 
@@ -128,13 +141,12 @@ METHODS: dict[str, Method] = {
     ),
     "binaryconnect": Method(
         "plain, and latents are clipped after the step", "Courbariaux et al. 2015, arXiv:1511.00363",
-        ("w1a1", "w1a2"), "its weights are binary", "latents within ±", (1.0, 0.1),
-        lambda bits, setting, steps: {"latent": (f"clip(low={-(setting or 1.0)},high={setting})",)},
+        ("w1a1", "w1a2"), "its weights are binary", "latents within ±", (1.0, 0.1), _clip,
     ),
     "bcgd": Method(
         "blended coarse gradient: before the step latents are pulled to their levels",
-        "Yin et al. 2018, arXiv:1808.05240", knob="blending ρ", settings=(1e-4, 1e-3),
-        changes=lambda bits, setting, steps: {"latent": (f"blend(rho={setting})",)},
+        "Yin et al. 2018, arXiv:1808.05240", knob="blending ρ times the number of steps",
+        settings=(0.15, 1.5), changes=_blend,
     ),
     "binary_relax": Method(
         "for 80% of the steps weights lie between latent and level, ever nearer to the level",
@@ -144,18 +156,19 @@ METHODS: dict[str, Method] = {
     "prox_quant": Method(
         "float weights with a growing pull to their levels; frozen on them after two thirds of the steps",
         "Bai, Wang & Liberty 2019, arXiv:1810.00861",
-        knob="λ when it freezes (tenfold above 1 bit)", settings=(1e-4, 1e-3), changes=_prox_quant,
+        knob="sum of λ until it freezes (tenfold above 1 bit)", settings=(0.05, 0.5), changes=_prox_quant,
     ),
     "bop": Method(
         "no latents: a weight flips where its gradient's running mean insists",
         "Helwegen et al. 2019, arXiv:1906.02107", ("w1a1", "w1a2"), "it flips binary weights",
-        "threshold τ, at a rate γ of 0.001", (1e-8, 1e-7),
-        lambda bits, setting, steps: {"latent": (f"bop(threshold={setting},lr=0.001)",)},
+        "adaptivity rate γ, at a threshold τ of 1e-6", (1e-4, 1e-3),
+        lambda bits, setting, steps: {"latent": (f"bop(threshold=1e-06,lr={setting})",)},
     ),
     "lsq": Method(
-        "the distance between levels is trained, of weights and of activations",
-        "Esser et al. 2020, arXiv:1902.08153", ("w2a2", "w4a4", "w32a2"),
-        "of one signed bit its largest level is 0", changes=_lsq,
+        "the distance between levels is trained, of weights and activations (under Adam the paper's factor "
+        "on its gradient has no effect)",
+        "Esser et al. 2020, arXiv:1902.08153", ("w1a2", "w2a2", "w4a4", "w32a2"),
+        "of one signed bit its largest level is 0; W1A2: of activations alone", changes=_lsq,
     ),
     "pact": Method(
         "the clip of activations is trained (without the paper's L2 penalty); weights as in plain",
@@ -164,11 +177,12 @@ METHODS: dict[str, Method] = {
         changes=lambda bits, setting, steps: {"activation": f"pact(bits={widths(bits)[1]})"},
     ),
     "reste": Method(
-        "the slope of |x|^(1/o), o from 1 to 3, for weights and signs", "Wu et al. 2023, arXiv:2308.06689",
+        "the slope of |x|^(1/o), o from 1 to 3, for weights (in units of their scale) and signs",
+        "Wu et al. 2023, arXiv:2308.06689",
         ("w1a1", "w1a2"), _SIGNS, changes=_both("reste"),
     ),
     "ede": Method(
-        "the slope of a hyperbolic tangent that becomes steep, for weights and signs",
+        "the slope of a hyperbolic tangent that becomes steep, for weights (likewise) and signs",
         "Qin et al. 2020, arXiv:1909.10788", ("w1a1", "w1a2"), _SIGNS, changes=_both("ede"),
     ),
 }  # fmt: skip

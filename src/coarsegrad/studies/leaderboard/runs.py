@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from coarsegrad.studies.leaderboard.methods import Trial, plan_values, quantizers, widths
+from coarsegrad.studies.leaderboard.methods import BITS, Trial, plan_values, quantizers, widths
 from coarsegrad.studies.verdict import Row
 from coarsegrad.train import TrainPlan
 
@@ -20,13 +19,13 @@ def trained(settings: Settings, place: Path) -> Iterator[Row]:
     """One training: a row per epoch, the last with ``final`` True; one that fails is a single row.
 
     ``settings``: data, bits, method, lr, setting, seed, epochs, and ``held_out``: whether every fifth
-    training image is what it is tested on, as trials are. A float run ends with a row for each of ``ptq``.
+    training image is what it is tested on, as trials are. A float run ends with a row ``ptq`` for all bits.
     What is trained stays in ``place``: a killed task goes on from its checkpoint.
     """
     from coarsegrad.train.health import NonFinite
     from coarsegrad.train.loop import train
 
-    plan = plan_of(settings, place)
+    plan = plan_of(settings)
     kept = ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds", "flips")
     try:
         for row in train(plan, place):
@@ -35,25 +34,21 @@ def trained(settings: Settings, place: Path) -> Iterator[Row]:
     except NonFinite as error:
         yield {"what": "failed", "final": True, "reason": str(error)}
         return
-    for bits in settings["ptq"]:
+    for bits in BITS if settings["method"] == "float" and not settings["held_out"] else ():
         yield {"what": "ptq", "bits": bits, "final": True, **untrained(plan, bits, place)}
 
 
-def plan_of(settings: Settings, place: Path) -> TrainPlan:
-    """The training plan; of a trial the held-out images are put into a file beside ``place`` first."""
-    from coarsegrad.train import data as sources
-    from coarsegrad.train.compare import held_out
+def plan_of(settings: Settings) -> TrainPlan:
+    """The training plan; rules that last or add up take their share of its steps."""
+    from coarsegrad.train.build import load_data
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     plan = TrainPlan(
-        data=settings["data"], data_folder=settings["data_folder"], epochs=settings["epochs"],
-        seed=settings["seed"], optimizer="adam", weight_decay=0.0, batch_size=BATCH, device=device,
+        data=settings["data"], data_folder=settings["data_folder"], held_out=settings["held_out"],
+        epochs=settings["epochs"], seed=settings["seed"], optimizer="adam", weight_decay=0.0,
+        batch_size=BATCH, device=device,
     )  # fmt: skip
-    if settings["held_out"]:
-        file = held_out(plan, place.parent / f"{settings['data']}-held-out.npz")
-        plan = replace(plan, data=f"npz:{file}", data_folder=None)
-    images = len(sources.load(plan.data, folder=plan.data_folder).train_images)
-    steps = math.ceil(images / BATCH) * settings["epochs"]
+    steps = math.ceil(len(load_data(plan).train_images) / BATCH) * settings["epochs"]
     trial: Trial = (settings["lr"], settings["setting"])
     values = plan_values(settings["data"], settings["bits"], settings["method"], trial, steps)
     return TrainPlan.of({**plan.values(), **values})

@@ -1,12 +1,12 @@
 """From rows to verdicts and a page: who chose what, who ends where, and what cannot be told apart."""
 
+import math
 from collections.abc import Callable, Sequence
-from itertools import count
 from typing import Any
 
 from coarsegrad.measure import Interval, mean_interval, paired_difference
 from coarsegrad.studies.drawn import bars, figure, line
-from coarsegrad.studies.leaderboard.methods import BITS, METHODS, Trial
+from coarsegrad.studies.leaderboard.methods import BITS, METHODS, Trial, trials
 from coarsegrad.studies.study import Chapter
 from coarsegrad.studies.verdict import CONFIRMED, REFUTED, UNRESOLVED, Claim, Row, Rows
 from coarsegrad.view import TableView
@@ -38,6 +38,15 @@ def accuracies(rows: Rows, kind: str = "epoch") -> dict[Cell, dict[int, float]]:
     return found
 
 
+def broken(rows: Rows) -> dict[Cell, list[int]]:
+    """Seeds whose numbers stopped being finite, by cell: such a cell has no rank and no verdict."""
+    found: dict[Cell, list[int]] = {}
+    for row in rows.get("run", ()):
+        if row["what"] == "failed":
+            found.setdefault(_cell(row), []).append(row["seed"])
+    return found
+
+
 def paired(rows: Rows, one: Cell, other: Cell, kinds: tuple[str, str] = ("epoch", "epoch")) -> list[float]:
     """Differences of accuracies, points, a seed each."""
     a, b = (accuracies(rows, kind).get(cell, {}) for kind, cell in zip(kinds, (one, other), strict=True))
@@ -59,7 +68,10 @@ def _gap(bits: str, one: str, other: str) -> Callable[[Rows], Interval | None]:
         kinds = ("epoch", "ptq" if other == "ptq" else "epoch")
         against = "float" if other == "ptq" else other
         for data in _data(rows)[:1]:
+            cells = (data, bits, one), (data, "float" if other == "ptq" else bits, against)
             found = paired(rows, (data, bits, one), (data, bits, against), kinds)
+            if found and any(cell in broken(rows) for cell in cells):
+                return Interval(sum(found) / len(found), -math.inf, math.inf)
             return mean_interval(found) if len(found) > 1 else None
         return None
 
@@ -79,29 +91,33 @@ def _named(method: str) -> str:
     return "untrained (calibrated)" if method == "ptq" else method.replace("_", " ")
 
 
+def _carried(method: str) -> str:
+    return f"{METHODS[method].source}: carried over from other networks, budgets or bits"
+
+
 CLAIMS = (
     _claim("trained-over-calibrated-w2a2", "At W2A2 training beats calibrating the float model.", "heuristic",
            "this library", "w2a2", "ste", "ptq", 2.0, CONFIRMED, CONFIRMED),
     _claim("trained-over-calibrated-w32a2", "At W32A2 training beats calibrating the float model.",
            "heuristic", "this library", "w32a2", "ste", "ptq", 0.5, CONFIRMED, CONFIRMED),
-    _claim("lsq-over-plain-w2a2", "A trained step size beats a statistic and a fixed one.", "simulation",
-           METHODS["lsq"].source, "w2a2", "lsq", "ste", 0.0, UNRESOLVED, CONFIRMED),
-    _claim("lsq-over-pact-w2a2", "LSQ ends above PACT.", "simulation", METHODS["lsq"].source, "w2a2", "lsq",
+    _claim("lsq-over-plain-w2a2", "A trained step size beats one that is fitted.", "heuristic",
+           _carried("lsq"), "w2a2", "lsq", "ste", 0.0, UNRESOLVED, CONFIRMED),
+    _claim("lsq-over-pact-w2a2", "LSQ ends above PACT.", "heuristic", _carried("lsq"), "w2a2", "lsq",
            "pact", 0.0, UNRESOLVED, CONFIRMED),
-    _claim("pact-over-plain-w32a2", "A trained clip of activations beats a fixed one.", "simulation",
-           METHODS["pact"].source, "w32a2", "pact", "ste", 0.0),
-    _claim("reste-over-plain-w1a1", "ReSTE ends above plain straight-through.", "simulation",
-           METHODS["reste"].source, "w1a1", "reste", "ste", 0.0),
-    _claim("ede-over-plain-w1a1", "EDE ends above plain straight-through.", "simulation",
-           METHODS["ede"].source, "w1a1", "ede", "ste", 0.0),
-    _claim("relaxed-over-binaryconnect-w1a1", "BinaryRelax ends above BinaryConnect.", "simulation",
-           METHODS["binary_relax"].source, "w1a1", "binary_relax", "binaryconnect", 0.0),
-    _claim("blended-over-binaryconnect-w1a1", "BCGD ends above BinaryConnect.", "simulation",
-           METHODS["bcgd"].source, "w1a1", "bcgd", "binaryconnect", 0.0),
-    _claim("prox-over-binaryconnect-w1a1", "ProxQuant ends above BinaryConnect.", "simulation",
-           METHODS["prox_quant"].source, "w1a1", "prox_quant", "binaryconnect", 0.0, UNRESOLVED, REFUTED),
-    _claim("bop-as-good-as-latents-w1a1", "Without latents the end is as good, within a point.", "simulation",
-           METHODS["bop"].source, "w1a1", "bop", "ste", -1.0, UNRESOLVED, CONFIRMED),
+    _claim("pact-over-plain-w32a2", "A trained clip of activations beats a fixed one.", "heuristic",
+           _carried("pact"), "w32a2", "pact", "ste", 0.0),
+    _claim("reste-over-plain-w1a1", "ReSTE ends above plain straight-through.", "heuristic",
+           _carried("reste"), "w1a1", "reste", "ste", 0.0),
+    _claim("ede-over-plain-w1a1", "EDE ends above plain straight-through.", "heuristic",
+           _carried("ede"), "w1a1", "ede", "ste", 0.0),
+    _claim("relaxed-over-binaryconnect-w1a1", "BinaryRelax ends above BinaryConnect.", "heuristic",
+           _carried("binary_relax"), "w1a1", "binary_relax", "binaryconnect", 0.0),
+    _claim("blended-over-binaryconnect-w1a1", "BCGD ends above BinaryConnect.", "heuristic",
+           _carried("bcgd"), "w1a1", "bcgd", "binaryconnect", 0.0),
+    _claim("prox-over-binaryconnect-w1a1", "ProxQuant ends above BinaryConnect.", "heuristic",
+           _carried("prox_quant"), "w1a1", "prox_quant", "binaryconnect", 0.0, UNRESOLVED, REFUTED),
+    _claim("bop-as-good-as-latents-w1a1", "Without latents the end is as good, within a point.", "heuristic",
+           _carried("bop"), "w1a1", "bop", "ste", -1.0, UNRESOLVED, CONFIRMED),
 )  # fmt: skip
 
 
@@ -127,12 +143,15 @@ def _what(rows: Rows) -> Chapter:
         "First and last weights are float. All activations but the image are quantized; one bit is a sign, "
         "which is then the only non-linearity.\n"
         "- **Budget**: Adam, cosine schedule, batches of 128, no weight decay, from scratch, "
-        f"{_list(epochs)} epochs.\n"
+        f"{_list(epochs)} epochs; images of Fashion-MNIST and CIFAR-10 are cropped and mirrored at random, "
+        "in trials as in runs.\n"
         "- **Tuning**: four trials for each cell of the table, of one seed, on held-out training images: "
-        "four learning rates, or two rates and two values of the method's own setting. All stand below.\n"
+        "four learning rates, or the middle two of these and two values of the method's own setting. "
+        "Settings that add up over steps are given for a whole training. All trials stand below.\n"
         f"- **Result**: the test accuracy after the last epoch, of {len(seeds)} fresh seeds "
         f"({_list(seeds)}); intervals are Student's t, 95%; differences are paired by seed.\n\n"
-        "What it does not say: four trials are few, a method that needs more care loses by that; a small "
+        "What it does not say: four short trials of one seed are few, a method that needs more care loses by "
+        "that, and the intervals hold what was chosen fixed; Adam is not every paper's optimizer; a small "
         "network on an easy data set is not ImageNet; and two methods whose interval of the difference "
         "holds 0 are not told apart here."
     )
@@ -142,54 +161,63 @@ def _what(rows: Rows) -> Chapter:
 def _boards(rows: Rows) -> list[Chapter]:
     chapters = []
     for data in _data(rows):
-        scores, untrained = accuracies(rows), accuracies(rows, "ptq")
+        scores, untrained, lost = accuracies(rows), accuracies(rows, "ptq"), broken(rows)
         for bits in BITS:
             board = [name for name in METHODS if (data, bits, name) in scores]
             if not board:
                 continue
-            board.sort(key=lambda name, b=bits, d=data: -_mean(scores[d, b, name]))
-            table = [_line(rows, data, "float", "float", scores[data, "float", "float"], None)]
-            place = count(1)
-            table += [_line(rows, data, bits, name, scores[data, bits, name], next(place)) for name in board]
-            ptq = untrained.get((data, bits, "float"))
-            table += [_line(rows, data, bits, "ptq", ptq, None)] if ptq else []
+            whole = [name for name in board if (data, bits, name) not in lost]
+            whole.sort(key=lambda name, b=bits, d=data: -_mean(scores[d, b, name]))
+            board = whole + [name for name in board if name not in whole]
+            table = [_line(rows, data, "float", "float", place=None)]
+            table += [
+                _line(rows, data, bits, name, whole.index(name) + 1 if name in whole else None)
+                for name in board
+            ]
+            table += [_line(rows, data, bits, "ptq", None)] if (data, bits, "float") in untrained else []
             title = f"{_DATA[data]}, {bits.upper()}"
             gaps, curves = _board_figure(rows, data, bits, board), _curves(rows, data, bits, board)
             figures = {f"{data}-{bits}": gaps} if gaps.items else {}
             chapters.append(
-                Chapter(title, _told(rows, data, bits, board), (TableView.of(table),),
+                Chapter(title, _told(rows, data, bits, whole), (TableView.of(table),),
                         {**figures, f"{data}-{bits}-epochs": curves})
             )  # fmt: skip
     return chapters
 
 
-def _line(rows: Rows, data: str, bits: str, name: str, scores: dict[int, float], place: int | None) -> Row:
-    found = mean_interval(scores.values())
-    kinds = ("ptq" if name == "ptq" else "epoch", "epoch")
+def _line(rows: Rows, data: str, bits: str, name: str, place: int | None) -> Row:
+    kind = "ptq" if name == "ptq" else "epoch"
     cell = (data, bits, "float" if name == "ptq" else name)
-    gaps = paired(rows, cell, (data, bits, "ste"), kinds) if name not in ("float", "ste") else []
+    scores = accuracies(rows, kind).get(cell, {})
+    found = mean_interval(scores.values()) if scores else None
+    gaps = paired(rows, cell, (data, bits, "ste"), (kind, "epoch")) if name not in ("float", "ste") else []
     gap = paired_difference(gaps, [0.0] * len(gaps)) if len(gaps) > 1 else None
     return {
-        "place": place, "method": _named(name), "accuracy [%]": round(found.estimate, 2),
-        "95% from": round(found.low, 2), "to": round(found.high, 2),
+        "place": place, "method": _named(name), "accuracy [%]": found and round(found.estimate, 2),
+        "95% from": found and round(found.low, 2), "to": found and round(found.high, 2),
         "less plain STE [points]": None if gap is None
         else f"{gap.difference:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]",
-        "told apart": None if gap is None else gap.resolved, "seeds": len(scores),
+        "told apart": None if gap is None or (place is None and name != "ptq") else gap.resolved,
+        "seeds": len(scores),
     }  # fmt: skip
 
 
 def _told(rows: Rows, data: str, bits: str, board: Sequence[str]) -> str:
-    first = board[0]
-    ties = []
-    for name in board[1:]:
-        gaps = paired(rows, (data, bits, first), (data, bits, name))
-        if len(gaps) > 1 and not paired_difference(gaps, [0.0] * len(gaps)).resolved:
-            ties.append(_named(name))
-    failed = [row for row in rows["run"] if row["what"] == "failed" and _cell(row)[:2] == (data, bits)]
-    lost = "".join(f" Seed {row['seed']} of {_named(row['method'])}: {row['reason']}" for row in failed)
-    tied = f"; not told apart from it: {', '.join(ties)}" if ties else "; it is told apart from every other"
-    each = "(Each pair by itself; no correction for how many pairs.)"
-    return f"Highest mean: **{_named(first)}**{tied}. {each}{lost}"
+    lost = [row for row in rows["run"] if row["what"] == "failed" and _cell(row)[:2] == (data, bits)]
+    tried = {_cell(row) for row in rows.get("trial", ()) if _cell(row)[:2] == (data, bits)}
+    untuned = [_named(name) for _, _, name in sorted(tried - chosen(rows).keys())]
+    said = [f"Seed {row['seed']} of {_named(row['method'])}: {row['reason']}." for row in lost]
+    said += [f"Not run, for no trial ended in finite numbers: {', '.join(untuned)}."] if untuned else []
+    if board:
+        ties = []
+        for name in board[1:]:
+            gaps = paired(rows, (data, bits, board[0]), (data, bits, name))
+            if len(gaps) < 2 or not paired_difference(gaps, [0.0] * len(gaps)).resolved:
+                ties.append(_named(name))
+        tied = f"not told apart from it: {', '.join(ties)}" if ties else "it is told apart from every other"
+        said.insert(0, f"Highest mean: **{_named(board[0])}**; {tied}. (Each pair by itself; no correction "
+                       "for how many pairs. A method with a seed that failed has no place.)")  # fmt: skip
+    return " ".join(said)
 
 
 def _board_figure(rows: Rows, data: str, bits: str, board: Sequence[str]) -> Any:
@@ -234,14 +262,20 @@ def _tuning(rows: Rows) -> Chapter:
          "own setting": None if row["setting"] is None
          else f"{METHODS[row['method']].knob}: {row['setting']:g}",
          "held-out accuracy [%]": round(row["test_accuracy"], 2),
-         "chosen": best[_cell(row)] == (row["lr"], row["setting"])}
+         "chosen": best[_cell(row)] == (row["lr"], row["setting"]),
+         "first or last rate tried": row["lr"] in _ends(row)}
         for row in rows.get("trial", ()) if row["what"] == "epoch" and row["final"]
     ]  # fmt: skip
     failed = [row for row in rows.get("trial", ()) if row["what"] == "failed"]
     epochs = _list(sorted({r["epoch"] for r in rows.get("trial", ()) if r["what"] == "epoch" and r["final"]}))
-    text = f"Every trial: {epochs} epochs on four fifths of the training images, tested on the last fifth."
+    text = f"Every trial: {epochs} epochs on four fifths of the training images, tested on every fifth."
     text += f" {len(failed)} trials ended in numbers that are not finite." if failed else ""
     return Chapter("All tuning", text, (TableView.of(table),) if table else ())
+
+
+def _ends(row: Row) -> tuple[float, float]:
+    rates = [lr for lr, _ in trials(row["method"])]
+    return min(rates), max(rates)
 
 
 def _mean(scores: dict[int, float]) -> float:
