@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,19 @@ def test_study_list_of_one_tells_its_claims(capsys):
     assert main(["study", "list", "yin2019", "--json"]) == 0
     rows = {row["claim"]: row for row in json.loads(capsys.readouterr().out)}
     assert rows["identity-rises-inside"]["verdict"] == "refuted"
+
+
+@pytest.mark.parametrize(
+    ("then", "says"), [(None, "2 tasks: "), (list, "2 tasks, then more that depend on what")]
+)
+def test_a_study_says_whether_more_tasks_follow(tmp_path, capsys, monkeypatch, then, says):
+    from coarsegrad import studies
+    from studies import toy
+
+    further = then and (lambda preset, options, rows: then())
+    monkeypatch.setattr(studies, "find", lambda name: replace(toy.study(toy.claim("a", 0)), then=further))
+    main(["study", "toy", "--preset", "smoke", "--out", str(tmp_path)])
+    assert capsys.readouterr().out.startswith(f"toy, smoke, {says}")
 
 
 def test_study_list_writes_the_overview_of_the_documentation(tmp_path, capsys):
@@ -126,7 +140,12 @@ def test_plan_of_a_users_own_factory(tmp_path, monkeypatch, capsys):
         (["study", "yin2019", "--out", "{}", "--scheduler", "here"], "like tcp://host:8786, got 'here'"),
         (["study", "yin2019", "long2021", "--out", "{}"], "one study at a time: yin2019, then long2021"),
         (["study", "list", "yin2018"], "did you mean 'yin2019'"),
-        (["study", "list", "--out", "{}"], "study list takes a name, --json and --docs: leave --out away"),
+        (["study", "yin2019", "list"], "list comes first: coarsegrad study list yin2019"),
+        (["study", "list", "--out", "{}"], "study list takes --docs, or a name and --json: leave --out away"),
+        (["study", "list", "--preset", "quick"], "leave --preset away"),
+        (["study", "list", "--workers", "1"], "leave --workers away"),
+        (["study", "list", "yin2019", "--docs", "{}"], "leave --docs away"),
+        (["study", "list", "--docs", "{}", "--json"], "leave --json away"),
         (["study", "list", "yin2019", "--data-folder", "{}"], "leave --data-folder away"),
         (["study", "list", "--docs", "{}"], "has no index.md; give the folder of the studies' pages"),
         (["results", "{}"], "holds no results"),

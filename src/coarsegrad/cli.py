@@ -241,6 +241,8 @@ def _study(words: argparse.Namespace) -> int:
     from coarsegrad.studies import find
     from coarsegrad.train.screen import finite, progress, study_line, text_table
 
+    if words.of == "list":
+        raise ValueError(f"list comes first: coarsegrad study list {words.name}")
     if words.of is not None:
         raise ValueError(f"one study at a time: {words.name}, then {words.of}")
     if words.out is None:
@@ -250,15 +252,17 @@ def _study(words: argparse.Namespace) -> int:
 
     study, folder = find(words.name), Path(words.out)
     options = {"data_folder": words.data_folder, "own": words.own}
-    hands = {"workers": words.workers, "scheduler": words.scheduler}
-    tasks = study.planned(words.preset, options)
+    preset = "quick" if words.preset is None else words.preset
+    hands = {"workers": 1 if words.workers is None else words.workers, "scheduler": words.scheduler}
+    tasks = f"{len(study.planned(preset, options))} tasks"
     if not words.json:
-        print(f"{study.name}, {words.preset}, {len(tasks)} tasks: {study.presets[words.preset]}", flush=True)
+        tasks += ", then more that depend on what they find" if study.then else ""
+        print(f"{study.name}, {preset}, {tasks}: {study.presets[preset]}", flush=True)
     with progress(0, words.json, "tasks") as show:
-        for row in run(study, words.preset, folder, **hands, options=options):
+        for row in run(study, preset, folder, **hands, options=options):
             show(row["done"], study_line(row), row, row["total"])
     given = {"command": words.command_line, "docs": words.docs, "record": words.record, "options": options}
-    verdicts = publish(study, words.preset, folder, **given)
+    verdicts = publish(study, preset, folder, **given)
     rows, page = [verdict.row() for verdict in verdicts], str(folder / "report.html")
     told = json.dumps(finite({"verdicts": rows, "report": page}))
     print(told if words.json else f"{text_table(rows)}\n\nreport: {page}")
@@ -273,10 +277,12 @@ def _studies(words: argparse.Namespace) -> int:
     from coarsegrad.studies.record import published
     from coarsegrad.train.screen import finite
 
-    for option in ("out", "scheduler", "data_folder", "own", "record"):
-        if getattr(words, option) is not None:
+    no = ["preset", "out", "workers", "scheduler", "data_folder", "own", "record"]
+    no += ["docs"] if words.of is not None else ["json"] if words.docs else []
+    for option in no:
+        if getattr(words, option) not in (None, False):
             raise ValueError(
-                f"study list takes a name, --json and --docs: leave --{option.replace('_', '-')} away"
+                f"study list takes --docs, or a name and --json: leave --{option.replace('_', '-')} away"
             )
     if words.docs:
         print(rewrite(words.docs))
@@ -356,9 +362,9 @@ def _parser() -> argparse.ArgumentParser:
     it.add_argument("name", nargs="?", help="such as yin2019; list, or nothing: what there is, and verdicts")
     it.add_argument("of", nargs="?", metavar="NAME", help="after list: the claims of this study")
     presets = ("smoke", "quick", "short", "paper", "extended")
-    it.add_argument("--preset", choices=presets, default="quick", help="(%(default)s)")
+    it.add_argument("--preset", choices=presets, help="(quick)")
     it.add_argument("--out", metavar="FOLDER", help="results; the same command goes on where it stopped")
-    it.add_argument("--workers", type=int, default=1, metavar="K", help="tasks at a time (%(default)s)")
+    it.add_argument("--workers", type=int, metavar="K", help="tasks at a time (1)")
     it.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="of a Dask cluster, that does the tasks")
     it.add_argument(
         "--docs",

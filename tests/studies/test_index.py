@@ -19,7 +19,7 @@ def test_counts_stand_first_then_what_failed_then_everything():
     assert all(f"({c.id}, simulation)" in folded for c in STUDY.claims) and "</details>" in folded
 
 
-def test_studies_of_one_paper_stand_together_and_unpublished_ones_are_left_out():
+def test_studies_of_one_paper_stand_together_and_unpublished_ones_have_a_row():
     from dataclasses import replace
 
     a, b, c = (
@@ -34,7 +34,7 @@ def test_studies_of_one_paper_stand_together_and_unpublished_ones_are_left_out()
         "### B 1999",
         "**[B 1999](b",
     ]
-    assert "no.md" not in text
+    assert "| A toy study | no | not published | 5 | – | – | – | – | – |" in text and "no.md" not in text
 
 
 @pytest.mark.parametrize("name", STUDIES)

@@ -134,12 +134,41 @@ def test_they_do_not_where_nothing_forbids_zero_loss_or_a_component_is_missing()
 @pytest.mark.parametrize(
     ("change", "says"),
     [({"neurons": 1}, "without a neuron"), ({"neurons": 2, "bits": 1}, "can reach 1"),
-     ({"neurons": 4}, "d neurons or fewer"), ({"neurons": 6}, None), ({"bits": 1, "noise": 0.1}, None),
-     ({"weights": "binary", "dimension": 64}, None), ({"size": 1, "neurons": 2}, "d neurons or fewer")],
+     ({"neurons": 2}, "one neuron"), ({"neurons": 4}, None), ({"bits": 1, "noise": 0.1}, None),
+     ({"weights": "binary", "dimension": 64}, None), ({"size": 1, "neurons": 2, "bits": 3}, "one neuron")],
 )  # fmt: skip
 def test_other_reasons(change, says):
     found = unreachable(Subspaces(**change))
     assert found is None if says is None else says in (found or "")
+
+
+def all_around(problem, own=1e4, other=0.3, turn=0.01):
+    """Neurons in opposite pairs: far along one direction of their own subspace, a little of the others."""
+    d = problem.size
+    along = torch.full((d,), turn, dtype=torch.float64)
+    along[0] = 1
+    long = torch.full((problem.neurons, problem.classes), other, dtype=torch.float64)
+    long[range(problem.neurons), problem.served] = own
+    sign = 1 - 2.0 * (torch.arange(problem.neurons) % 2).double()
+    dual = torch.linalg.pinv(problem.basis.flatten(0, 1)).T.reshape(problem.basis.shape)
+    return torch.einsum("k,kr,d,rdw->kw", sign, long, along, dual)
+
+
+def test_two_neurons_a_class_can_be_enough_for_the_papers_points():
+    problem = Subspaces(neurons=4)
+    w = all_around(problem)
+    assert (problem.projected(w).abs() > 0).all()
+    assert by_hand(problem, ReLU(), w[None])[0].item() == 0 and unreachable(problem) is None
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("bits", [1, 2, 3])
+@pytest.mark.parametrize("change", [{}, {"angle": 60.0}, {"classes": 3}, {"rounding": "floor"}], ids=str)
+def test_weights_that_point_all_around_never_solve_what_is_said_to_be_impossible(change, size, bits):
+    for each in (1, 2, 4):
+        problem = Subspaces(**{"classes": 2, **change}, size=size, bits=bits,
+                            neurons=each * change.get("classes", 2), directions=20)  # fmt: skip
+        assert by_hand(problem, ReLU(), all_around(problem)[None])[0] > 0 or unreachable(problem) is None
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5])

@@ -110,16 +110,18 @@ def test_a_damaged_cifar_batch_is_named(content, says):
         fetch.read_cifar(content, "data_batch_1.bin")
 
 
-@pytest.mark.parametrize("spelling", ["a-idx1", "a-idx1.gz", "a.idx1", "inside/a-idx1.gz", "tiny/a-idx1"])
-def test_files_are_found_packed_or_unpacked_and_one_level_down(tmp_path, spelling):
+@pytest.mark.parametrize("spelling", ["a-idx1", "a-idx1.gz", "a.idx1", "inside/a-idx1.gz", "tiny/a-idx1",
+                                      "tiny/inside/a.idx1.gz"])  # fmt: skip
+def test_files_are_found_packed_or_unpacked_and_in_folders_of_their_names(tmp_path, spelling):
     files, packed = tiny({"a-idx1": b"content"}, inside="inside")
     path = tmp_path / spelling
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(packed["a-idx1.gz"] if spelling.endswith(".gz") else b"content")
     assert files.read(tmp_path) == {"a-idx1": b"content"}
 
 
-def test_files_are_read_out_of_their_archive_without_writing_any(tmp_path):
+@pytest.mark.parametrize("where", [".", "tiny", "in", "tiny/in"])
+def test_files_are_read_out_of_their_archive_without_writing_any(tmp_path, where):
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
         for name in ("../../evil", "in/a", "in/other"):
@@ -127,10 +129,12 @@ def test_files_are_read_out_of_their_archive_without_writing_any(tmp_path):
             member.size = 7
             tar.addfile(member, io.BytesIO(b"content"))
     files, _ = tiny({"a": b"content"}, inside="in", downloads={"all.tar.gz": ""})
-    (tmp_path / "all.tar.gz").write_bytes(buffer.getvalue())
+    archive = tmp_path / where / "all.tar.gz"
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    archive.write_bytes(buffer.getvalue())
     assert files.read(tmp_path) == {"a": b"content"}
-    assert [path.name for path in tmp_path.rglob("*")] == ["all.tar.gz"]
-    (tmp_path / "all.tar.gz").write_bytes(buffer.getvalue()[:-30])
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["all.tar.gz"]
+    archive.write_bytes(buffer.getvalue()[:-30])
     with pytest.raises(ValueError, match=r"all\.tar\.gz is damaged .* fetch it again"):
         files.read(tmp_path)
 

@@ -103,7 +103,7 @@ class Subspaces:
 
     @property
     def independent(self) -> bool:
-        """Whether the subspaces are linearly independent, which the theory asks for."""
+        """Whether the subspaces are linearly independent; the theorem asks for more, 90 degrees."""
         return 1e-9 < self.angle < self.widest - 1e-9
 
     @property

@@ -33,15 +33,18 @@ def rewrite(folder: str | Path) -> Path:
 
 
 def section(studies: Iterable[tuple[Study, Record | None]]) -> str:
-    """The verdicts as Markdown; studies of one paper, which their titles begin with, stand together."""
-    there = [(study, record) for study, record in studies if record is not None]
-    papers = {paper_of(study): [] for study, _ in there}
-    for study, record in there:
-        papers[paper_of(study)].append((study, record))
+    """The verdicts as Markdown; studies of one paper, which their titles begin with, stand together.
+
+    One that is not published has a row in the table, and no more.
+    """
+    papers: dict[str, list[tuple[Study, Record | None]]] = {}
+    for study, record in studies:
+        papers.setdefault(paper_of(study), []).append((study, record))
     rows = [_count_row(paper, *pair) for paper, pairs in papers.items() for pair in pairs]
     parts = [markdown_table(TableView.of(rows))]
     for paper, pairs in papers.items():
-        parts += [f"### {paper}", *(text for pair in pairs for text in _study(*pair))]
+        told = [text for study, record in pairs if record for text in _study(study, record)]
+        parts += [f"### {paper}", *told] if told else []
     return "\n\n".join(parts) + "\n"
 
 
@@ -59,7 +62,10 @@ def _page(study: Study) -> str:
     return ELSEWHERE.get(study.name, f"{study.name}.md")
 
 
-def _count_row(paper: str, study: Study, record: Record) -> Row:
+def _count_row(paper: str, study: Study, record: Record | None) -> Row:
+    if record is None:
+        about = {"paper": paper, "study": study.name, "preset": "not published", "claims": len(study.claims)}
+        return {**about, **dict.fromkeys((*count(()), "as expected"))}
     return {
         "paper": paper,
         "study": f"[{study.name}]({_page(study)})",

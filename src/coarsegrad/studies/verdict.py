@@ -27,7 +27,8 @@ class Claim:
     Args:
         id: a short name, of letters, digits and hyphens.
         says: the claim in a sentence.
-        kind: ``theorem`` (proved in the source), ``simulation`` (seen there) or ``heuristic`` (argued there).
+        kind: ``theorem`` (proved in the source, or on the page), ``simulation`` (seen there) or ``heuristic``
+            (argued there, or here).
         source: where it is claimed.
         number: what is estimated, in words, with its unit.
         estimate: rows -> the number with its interval; None where nothing was measured.

@@ -1,7 +1,7 @@
 r"""Classification on subspaces by coarse gradient descent: what is known before a step is made.
 
 The theorem of Long, Yin & Xin 2021, arXiv:2011.11256: with a slope that is 0 on the negative side and lies
-between two positive bounds on the positive one, with independent subspaces, and every neuron with a component
+between two positive bounds on the positive one, with orthogonal subspaces, and every neuron with a component
 on every subspace at the start, the coarse gradient takes the loss to 0. Loss and coarse gradient depend on
 the weights through ``Subspaces.projected`` alone, for \(h_j = \langle P_r w_j, x\rangle\) on V_r. In closed
 form they are given here where no margin reaches 1 and there are two classes; which points are short of it is
@@ -116,8 +116,8 @@ def unreachable(problem: Subspaces) -> str | None:
     - Binary weights, subspaces along the axes: a class's data are alike under a change of any axis's sign
       (d = 1, 2), so the mean of a neuron's level there depends on its scale alone, and is the same on every
       subspace. Again the mean margins add to 0, with any bits.
-    - A class of d neurons or fewer: some direction has no positive product with any of them, and its class
-      answers 0. (A theorem on the whole sphere; finitely many points may all be missed, unless d = 1.)
+    - A class of one neuron: of x and -x it answers one with 0. (With 2 to d neurons some direction has no
+      positive product with any of them; but finitely many points may all miss it, and so they can.)
 
     >>> unreachable(Subspaces(bits=1))
     'one bit, ceil: mean margins of two classes add to 0'
@@ -139,8 +139,8 @@ def unreachable(problem: Subspaces) -> str | None:
     along = problem.dimension is None and problem.angle == 90 and problem.size <= 2
     if problem.weights == "binary" and along:
         return "binary weights along the subspaces' axes: mean margins of two classes add to 0"
-    if int(each.min()) <= problem.size:
-        return "a class of d neurons or fewer has a direction that none answers"
+    if int(each.min()) == 1:
+        return "a class of one neuron answers x or -x with 0"
     return None
 
 

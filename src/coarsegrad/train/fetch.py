@@ -110,12 +110,12 @@ class Canonical:
         raise OSError(*filter(None, [reason.errno]), message) from reason
 
     def unpacked(self, folder):
-        """The bytes of every published file, by name: in ``folder/NAME``, in ``folder``, or an archive."""
-        archives = [folder / name for name in self.downloads if name.endswith(".tar.gz")]
-        found = {name: self._find(name, folder) for name in self.contents}
-        if not any(found.values()) and archives and archives[0].is_file():
-            inside = read_tar(archives[0], [f"{self.inside}/{name}" for name in found])
-            found = dict.fromkeys(found, archives[0])
+        """The bytes of every published file, by name: in ``folder/NAME`` or ``folder``, or an archive."""
+        archive = self._find(folder, *(name for name in self.downloads if name.endswith(".tar.gz")))
+        found = {name: self._find(folder, *_spellings(name)) for name in self.contents}
+        if not any(found.values()) and archive is not None:
+            inside = read_tar(archive, [f"{self.inside}/{name}" for name in found])
+            found = dict.fromkeys(found, archive)
             content = dict(zip(found, inside, strict=True))
         else:
             missing = [name for name, path in found.items() if path is None]
@@ -129,10 +129,8 @@ class Canonical:
             self._check(name, path, content[name])
         return content
 
-    def _find(self, name, folder):
-        dotted = name.replace("-idx", ".idx")
-        spellings = (name, f"{name}.gz", dotted, f"{dotted}.gz")
-        folders = (folder / self.name, folder, folder / self.inside)
+    def _find(self, folder, *spellings):
+        folders = (at / inner for at in (folder / self.name, folder) for inner in (".", self.inside))
         places = (at / spelling for at in folders for spelling in spellings)
         return next((place for place in places if place.is_file()), None)
 
@@ -145,6 +143,10 @@ class Canonical:
             mend = "delete it and fetch it again; images of your own load as npz:PATH or imagefolder:PATH"
             raise ValueError(f"{differs}: {mend}")
         warnings.warn(f"{differs}: accuracies may not compare with published ones", stacklevel=2)
+
+
+def _spellings(name):
+    return [f"{stem}{end}" for stem in (name, name.replace("-idx", ".idx")) for end in ("", ".gz")]
 
 
 def read_bytes(path):
@@ -305,10 +307,8 @@ def _class_folders(folder):
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}: put images into {folder}/<class>/*.png")
     inside = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-    found = {
-        at.name: sorted(p for p in at.iterdir() if p.suffix.lower() in IMAGES and not p.name.startswith("."))
-        for at in inside
-    }
+    images = ((at.name, [p for p in at.iterdir() if p.suffix.lower() in IMAGES]) for at in inside)
+    found = {name: sorted(p for p in paths if not p.name.startswith(".")) for name, paths in images}
     empty = [name for name, paths in found.items() if not paths]
     if empty or not found:
         raise FileNotFoundError(f"no images in {folder}/{(*empty, '<class>')[0]}: put *.png files there")

@@ -14,7 +14,7 @@ def _row(kind, settings):
     leaning = lean(surrogate, 8.0)
     impossible = unreachable(given)
     lost = (
-        impossible or abs(leaning) < 0.01 or given.noise or given.angle in (2.0, 5.0)
+        impossible or abs(leaning) < 0.01 or given.noise or given.angle in (2.0, 5.0) or given.neurons == 4
         or (settings.get("missing") in ("own neurons", "all neurons") and given.angle == 90)
     )  # fmt: skip
     solved, answer = 0 if lost else 100, admissible(surrogate, 8.0)

@@ -20,6 +20,12 @@ def test_the_smoke_preset_ends_as_committed(smoke):
     assert [v.row() for v in verdicts(STUDY, smoke, "smoke") if not v.as_expected] == []
 
 
+def test_at_zero_loss_every_point_is_right(smoke):
+    cells = [row for rows in smoke.values() for row in rows if "solved" in row and not row["noise"]]
+    assert any(row["solved"] for row in cells)
+    assert all(row["solved"] == row["right"] for row in cells)
+
+
 def test_it_is_found_by_its_name():
     assert find("long2021") is STUDY
 
@@ -52,7 +58,6 @@ WON = {"solved": 60, "right": 60}
         ("orthogonal-converges", LOST, "classes", {"classes": 6, "surrogate": "relu"}),
         ("angles-converge", LOST, "angle", {"angle": 20.0, "surrogate": "relu"}),
         ("floor-converges", LOST, "floor", {"bits": 2, "surrogate": "relu"}),
-        ("zero-loss-is-perfect", {"right": 99}, "size", {"size": 3}),
         ("identity-fails", WON, "angle", {"surrogate": "identity", "angle": 45.0}),
         ("smaller-angles-take-longer", {"log_mean": 5.0, "log_low": 4.9, "log_high": 5.1}, "angle",
          {"angle": 30.0, "surrogate": "relu"}),
@@ -69,7 +74,8 @@ WON = {"solved": 60, "right": 60}
         ("noise-prevents-zero-loss", WON, "below", {"noise": 0.4}),
         ("noise-is-averaged", {"accuracy": 0.9, "accuracy_low": 0.89, "accuracy_high": 0.91}, "below",
          {"noise": 0.05}),
-        ("d-neurons-are-too-few", WON, "below", {"neurons": 4}),
+        ("one-neuron-is-too-few", WON, "below", {"neurons": 2}),
+        ("two-neurons-do-not", WON, "below", {"neurons": 4}),
         ("missing-component-stops", WON, "below", {"missing": "all neurons", "angle": 90.0}),
         ("one-missing-is-borne", LOST, "below", {"missing": "one neuron", "angle": 60.0}),
         ("binary-along-axes-cannot", {"least_loss": 0.5}, "binary", {"dimension": None}),

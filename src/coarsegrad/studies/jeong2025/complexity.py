@@ -185,7 +185,7 @@ STUDY = Study(
     presets={
         "smoke": "seconds: every measure once, small",
         "quick": "a minute or two on two cores: n to 50",
-        "paper": "about an hour on two cores: n to 300, 100 runs a cell",
+        "paper": "about an hour of one core: n to 300, 100 runs a cell",
         "extended": "the same, and n to 10,000 for ReLU: half an hour more",
     },
     tasks=tasks,

@@ -206,7 +206,7 @@ STUDY = Study(
     presets={
         "smoke": "seconds: every measure once, small",
         "quick": "a few minutes on two cores: 10 runs a cell",
-        "paper": "about a quarter of an hour on two cores: 40 runs a cell",
+        "paper": "about half an hour on two cores (--workers 2): 40 runs a cell",
     },
     tasks=tasks,
     claims=CLAIMS,

@@ -307,7 +307,7 @@ STUDY = Study(
     presets={
         "smoke": "seconds: every measure once, small",
         "quick": "five minutes on two cores: 12 runs a cell, a million steps a run",
-        "paper": "a quarter of an hour on two cores: 32 runs a cell, more noise levels and samples",
+        "paper": "half an hour on two cores (--workers 2): 32 runs a cell, more noise levels and samples",
     },
     tasks=tasks,
     claims=CLAIMS,

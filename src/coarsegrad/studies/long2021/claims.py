@@ -110,7 +110,6 @@ def _disagrees(row: Row) -> bool:
     return row["answer"] == "no" and row["right"] >= 0.9 * row["runs"]
 
 
-_ALL = ("angle", "ceil", "floor", "neurons", "size", "classes", "catalogue", "below", "binary")
 _MOST = {"smoke": UNRESOLVED, "quick": CONFIRMED, "short": CONFIRMED, "paper": CONFIRMED}
 _LARGE = {"quick": CONFIRMED, "short": CONFIRMED, "paper": CONFIRMED}
 _RATE = "share of runs at zero loss, all points right"
@@ -132,10 +131,6 @@ CLAIMS = (
           least=0.9, expected=_MOST),
     Claim("floor-converges", "So they do with the floor form, 1 to 4 bits.", "simulation", HERE,
           f"smallest {_RATE}", share(min, "floor", surrogate=PAPERS), least=0.9, expected=_MOST),
-    Claim("zero-loss-is-perfect", "At zero loss every point is classified right.", "theorem",
-          "a margin of 1 is positive", "runs at zero loss with a wrong point",
-          count(*_ALL, of=lambda row: row["solved"] - row["right"], where=lambda row: not row["noise"]),
-          most=0),
     Claim("identity-fails", "The identity does not reach zero loss.", "simulation", PAPER, f"largest {_ZERO}",
           share(max, "angle", part="solved", surrogate="identity"), most=0.05, expected=_MOST),
     Claim("smaller-angles-take-longer", "The smaller the angle, the more steps: 30 degrees take at least 1.5 "
@@ -185,10 +180,14 @@ CLAIMS = (
           "simulation", HERE, "mean accuracy over runs, the smallest of the three",
           worst_accuracy("below", **_below("label noise", noise=(0.01, 0.05))), least=0.95,
           expected={**_MOST, "smoke": REFUTED}),  # of 48 points the wrong labels are learned
-    Claim("d-neurons-are-too-few", "A class of d neurons or fewer does not get there.", "theorem",
-          "some direction has no positive product with any", f"largest {_ZERO}",
-          share(max, "below", part="solved", **_below("few neurons", neurons=(2, 4))), most=0.05,
+    Claim("one-neuron-is-too-few", "A class of one neuron does not get there: of x and -x it answers one "
+          "with 0.", "theorem", "theory.classification.unreachable", f"largest {_ZERO}",
+          share(max, "below", part="solved", **_below("few neurons", neurons=2)), most=0.05,
           expected=_MOST),
+    Claim("two-neurons-do-not", "On planes a class of two neurons does not get there either, although some "
+          "weights do.", "simulation", HERE, f"largest {_ZERO}",
+          share(max, "below", part="solved", **_below("few neurons", neurons=4)), most=0.05,
+          expected=_LARGE),
     Claim("missing-component-stops", "Orthogonal subspaces: a component that a class's own neurons miss at "
           "the start stays missing, and the loss positive.", "theorem", "the slope is 0 at 0",
           f"largest {_ZERO}",

@@ -17,7 +17,7 @@ AXES: dict[str, tuple[str, str]] = {
     "size": ("dimension of each subspace", "size"),
     "classes": ("classes, 12 neurons each", "classes"),
 }
-"""Where the theory's assumptions hold: on the axis of a figure, the field that is varied."""
+"""Where zero loss is looked for: on the axis of a figure, the field that is varied. See ``covered``."""
 BELOW: dict[str, tuple[Mapping[str, Any], ...]] = {
     "small angle": ({"angle": 10.0}, {"angle": 5.0}, {"angle": 2.0}),
     "dependent": (
@@ -34,7 +34,7 @@ BELOW: dict[str, tuple[Mapping[str, Any], ...]] = {
 }  # fmt: skip
 """Where they do not."""
 LONG = {"small angle": "steps", "dependent": "steps", "few neurons": "steps", "missing component": "steps"}
-"""Of these the runs are given as many steps as where the assumptions hold."""
+"""Of these the runs are given as many steps as those of ``AXES``."""
 BINARY: tuple[Mapping[str, Any], ...] = (
     {}, {"rounding": "floor"},
     *({"dimension": d, "rounding": r} for d in (16, 64, 256) for r in ("ceil", "floor")),
@@ -97,7 +97,7 @@ def tasks(preset: str, options: Mapping[str, Any]) -> list[Task]:
 
 
 def _varied(p: Mapping[str, Any]) -> Iterator[tuple[str, float, Mapping[str, Any]]]:
-    """(kind, value, what is changed) of the cells within the theory's assumptions."""
+    """(kind, value, what is changed) of the cells along ``AXES``."""
     for angle in p["angles"]:
         yield "angle", angle, {"angle": angle}
     for kind, (_, name) in list(AXES.items())[1:]:
@@ -114,6 +114,11 @@ def _task(kind: str, settings: Mapping[str, Any], name: str) -> Task:
     return Task(
         kind, cell, named | ({"content": content} if content else {}), says=f"{name}, {says or 'base'}"
     )
+
+
+def covered(row: Mapping[str, Any]) -> bool:
+    """Whether the theorem speaks of a cell's data and staircase: orthogonal subspaces, *ceil*."""
+    return row["angle"] == 90 and row["rounding"] == "ceil" and not row["impossible"]
 
 
 def changed(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -95,7 +95,7 @@ STUDY = Study(
     paper="Schoenbauer, Moro, Lew & Howard 2024, arXiv:2405.05171",
     presets={
         "smoke": "seconds: every measure once, small",
-        "quick": "about five minutes on two cores",
+        "quick": "about twenty-five minutes of one core",
         "paper": "an hour or two: more seeds, smaller steps, 1 and 4 bits; MNIST with --data-folder",
     },
     tasks=tasks,

@@ -110,7 +110,7 @@ STUDY = Study(
     paper="Yin, Lyu, Zhang, Osher, Qi & Xin, ICLR 2019, arXiv:1903.05662",
     presets={
         "smoke": "seconds: every measure once, small",
-        "quick": "about five minutes on two cores: all but the networks",
+        "quick": "about two minutes of one core: all but the networks",
         "short": "hours: quick, and Table 1's networks (--data-folder) on short schedules",
         "paper": "days without a GPU: more of everything, and the networks as long as the paper's",
     },
