@@ -95,10 +95,13 @@ def test_the_closures_loss_is_returned():
     [
         ({"lr": -1.0}, "lr"),
         ({"betas": (1.0, 0.9)}, r"two numbers in \[0, 1\)"),
+        ({"betas": (0.9,)}, "two numbers"),
         ({"weight_decay": -0.1}, "weight_decay"),
     ],
-    ids=["lr", "betas", "decay"],
+    ids=["lr", "betas", "one beta", "decay"],
 )
-def test_what_it_cannot_mean_is_refused(wrong, message):
+def test_what_it_cannot_mean_is_refused_also_of_a_group(wrong, message):
     with pytest.raises(ValueError, match=message):
         Lion([torch.nn.Parameter(torch.ones(1))], **wrong)
+    with pytest.raises(ValueError, match=message):
+        Lion([{"params": [torch.nn.Parameter(torch.ones(1))], **wrong}])

@@ -114,6 +114,14 @@ def test_a_vector_is_refused_with_the_mend():
     [({"lr": -1.0}, "lr"), ({"momentum": 1.0}, "momentum"), ({"weight_decay": -0.1}, "weight_decay")],
     ids=["lr", "momentum", "decay"],
 )
-def test_what_it_cannot_mean_is_refused(wrong, message):
+def test_what_it_cannot_mean_is_refused_also_of_a_group(wrong, message):
     with pytest.raises(ValueError, match=message):
         Muon([torch.nn.Parameter(torch.ones(2, 2))], **wrong)
+    with pytest.raises(ValueError, match=message):
+        Muon([{"params": [torch.nn.Parameter(torch.ones(2, 2))], **wrong}])
+
+
+def test_only_gradients_below_1e_7_make_smaller_steps():
+    g = gradients(1, 6, 4)[0]
+    sizes = [orthogonal(g / g.norm() * size).float().norm().item() for size in (1e-30, 1e-6, 1.0)]
+    assert sizes[0] < 1e-3 and sizes[1] == pytest.approx(sizes[2], rel=0.02)

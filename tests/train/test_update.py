@@ -85,7 +85,7 @@ def test_muon_takes_the_weights_of_hidden_layers_and_adamw_the_rest(recipe):
     names = {id(p): n for n, p in model.named_parameters()}
     taken = {names[id(p)].split(".")[0] for p in muon.param_groups[0]["params"]}
     assert taken == {"conv2", "fc1"} and len(muon.param_groups[0]["params"]) == 2
-    assert muon.param_groups[0]["momentum"] == 0.95 and adamw.param_groups[0]["betas"] == (0.95, 0.999)
+    assert muon.param_groups[0]["momentum"] == 0.95 and adamw.param_groups[0]["betas"] == (0.9, 0.999)
     assert [g["weight_decay"] for g in optimizer.param_groups] == [0.1, 0.1, 0.0][: 2 + bool(recipe)]
 
 

@@ -15,6 +15,7 @@ from .intervals import (
     student_t_tail,
 )
 from .moments import Ends, Histogram, Moments, dead_fraction, end_fractions, histogram, moments
+from .ranks import rank_correlation
 
 __all__ = [
     "Ends",
@@ -41,6 +42,7 @@ __all__ = [
     "paired_power",
     "power_law",
     "proportion_interval",
+    "rank_correlation",
     "sign_agreement",
     "student_t_quantile",
     "student_t_tail",

@@ -38,13 +38,18 @@ class Lion(Optimizer):
         betas: tuple[float, float] = (0.9, 0.99),
         weight_decay: float = 0.0,
     ):
-        if not lr >= 0:
-            raise ValueError(f"Lion(lr=...) cannot be negative, got {lr}")
-        if not all(0 <= beta < 1 for beta in betas):
-            raise ValueError(f"Lion(betas=...) are two numbers in [0, 1), got {betas}")
-        if not weight_decay >= 0:
-            raise ValueError(f"Lion(weight_decay=...) cannot be negative, got {weight_decay}")
         super().__init__(params, {"lr": lr, "betas": tuple(betas), "weight_decay": weight_decay})
+
+    def add_param_group(self, param_group: dict[str, Any]):
+        """As torch's; a group's own values are checked like those for all."""
+        told = {**self.defaults, **param_group}
+        if not told["lr"] >= 0:
+            raise ValueError(f"Lion(lr=...) cannot be negative, got {told['lr']}")
+        if len(told["betas"]) != 2 or not all(0 <= beta < 1 for beta in told["betas"]):
+            raise ValueError(f"Lion(betas=...) are two numbers in [0, 1), got {told['betas']}")
+        if not told["weight_decay"] >= 0:
+            raise ValueError(f"Lion(weight_decay=...) cannot be negative, got {told['weight_decay']}")
+        super().add_param_group(param_group)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None):

@@ -28,7 +28,8 @@ class Muon(Optimizer):
         weight_decay: \(\lambda\), decoupled.
 
     The step does not change when all gradients of a parameter are multiplied by one positive number, but for
-    rounding. What it multiplies entry by entry it mixes, unlike Adam and Lion.
+    rounding and for matrices of a Frobenius norm below 1e-7, whose step shrinks with them.
+    What is multiplied entry by entry it mixes, unlike Adam and Lion.
 
     >>> w = torch.nn.Parameter(torch.zeros(2, 3, 1, 1))
     >>> optimizer = Muon([w], lr=1.0)
@@ -45,16 +46,17 @@ class Muon(Optimizer):
         momentum: float = 0.95,
         weight_decay: float = 0.0,
     ):
-        if not lr >= 0:
-            raise ValueError(f"Muon(lr=...) cannot be negative, got {lr}")
-        if not 0 <= momentum < 1:
-            raise ValueError(f"Muon(momentum=...) must be in [0, 1), got {momentum}")
-        if not weight_decay >= 0:
-            raise ValueError(f"Muon(weight_decay=...) cannot be negative, got {weight_decay}")
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     def add_param_group(self, param_group: dict[str, Any]):
-        """As torch's; every parameter has two dimensions or more."""
+        """As torch's; every parameter has two dimensions or more, and a group's own values are checked."""
+        told = {**self.defaults, **param_group}
+        if not told["lr"] >= 0:
+            raise ValueError(f"Muon(lr=...) cannot be negative, got {told['lr']}")
+        if not 0 <= told["momentum"] < 1:
+            raise ValueError(f"Muon(momentum=...) must be in [0, 1), got {told['momentum']}")
+        if not told["weight_decay"] >= 0:
+            raise ValueError(f"Muon(weight_decay=...) cannot be negative, got {told['weight_decay']}")
         super().add_param_group(param_group)
         for w in self.param_groups[-1]["params"]:
             if w.dim() < 2:

@@ -98,7 +98,8 @@ class TrainPlan:
     - ``pretrain_epochs``: of the float model, with the same schedule and learning rate; then it is quantized,
       calibrated and trained for ``epochs``. ``start``: a file with float weights to begin from.
     - ``optimizer``: ``sgd``, ``adam``, ``adamw``, ``lion``, or ``muon`` for hidden layers' weights beside
-      AdamW for the rest. ``momentum`` is also the first beta of Adam, AdamW and Lion.
+      AdamW for the rest. ``momentum`` is also the first beta of Adam, AdamW and Lion, but not of the AdamW
+      beside Muon, whose betas are 0.9 and 0.999.
     - ``weight_decay`` holds for all parameters but the quantizers' own (scales, offsets, clips): decay would
       pull a step size to zero, and has nothing to regularize. On latents see ``coarsegrad.optim.latent``.
     - ``teacher``: a run folder or ``MODEL@FILE``; the loss is ``(1 - distill)`` cross entropy + ``distill``

@@ -64,10 +64,11 @@ def hidden_weights(model: nn.Module) -> list[nn.Parameter]:
 
 
 def _base(plan: TrainPlan, groups: list[dict[str, Any]]) -> Optimizer:
-    """What trains everything that has no optimizer of its own; beside Muon that is AdamW."""
+    """What trains everything that has no optimizer of its own; beside Muon that is AdamW, first beta 0.9."""
     if plan.optimizer == "sgd":
         return SGD(groups, lr=plan.lr, momentum=plan.momentum)
     if plan.optimizer == "lion":
         return Lion(groups, lr=plan.lr, betas=(plan.momentum, 0.99))
     kind = Adam if plan.optimizer == "adam" else AdamW
-    return kind(groups, lr=plan.lr, betas=(plan.momentum, 0.999))
+    first = 0.9 if plan.optimizer == "muon" else plan.momentum
+    return kind(groups, lr=plan.lr, betas=(first, 0.999))

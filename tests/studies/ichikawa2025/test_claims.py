@@ -1,8 +1,10 @@
 import math
 
 import pytest
+import torch
 
-from coarsegrad.studies.ichikawa2025 import STUDY, claims
+from coarsegrad.studies.ichikawa2025 import STUDY, claims, runs
+from coarsegrad.studies.ichikawa2025.plateau import BAND, FALL
 from coarsegrad.studies.study import verdicts
 from coarsegrad.studies.verdict import judge
 from studies.ichikawa2025.ideal import ideal
@@ -47,6 +49,7 @@ def narrow_drop(row):
         ("no-bias", changed("size", signed=lambda row: 0.05)),
         ("heard", changed("size", late_residual=0.5)),
         ("law", changed("law", distance=0.1)),
+        ("law", changed("law", distance=0.2 / math.sqrt(3000))),
         ("not-monotone", changed("law", error=0.4)),
         ("plateau-and-drop", changed("curve", narrow_drop, fall_sharpness=0.3)),
         ("plateau-longer", changed("curve", narrow_drop, fall_length=1.0)),
@@ -94,10 +97,44 @@ def test_only_the_largest_d_is_held_to_its_own_size():
     assert verdict("close", rows) == verdict("no-bias", rows) == "confirmed"
 
 
-def test_runs_that_share_their_start_are_one_cluster():
+def test_a_run_counts_once():
     rows = ideal()
     twice = {"slope": rows["slope"] + rows["slope"]}
     assert CLAIMS["slopes"].estimate(twice) == CLAIMS["slopes"].estimate(rows)
+
+
+def test_errors_of_opposite_sign_do_not_cancel():
+    steps = changed(
+        "fixed", lambda r: r["step_size"] < 2, seen=lambda r: r["closed"] * (2.4 - r["step_size"])
+    )
+    assert CLAIMS["fixed-point-simulated"].estimate(steps).estimate == pytest.approx(1.9)
+    off = {"identity": 0.0, "hardtanh": 0.2, "leaky_hardtanh": -0.3}
+    late = {"late": lambda r: r["late_limit"] + off[r["surrogate"]]}
+    slopes = changed("slope", lambda r: r["what"] == "run", **late)
+    assert CLAIMS["slopes"].estimate(slopes).estimate == pytest.approx(-0.3)
+    assert verdict("fixed-point-simulated", steps) == verdict("slopes", slopes) == "refuted"
+
+
+def test_independent_draws_are_as_far_from_their_law_as_is_said():
+    """sqrt(d) Kolmogorov's distance of uniform draws; the bias of a finite d is about 1 / (6 sqrt d)."""
+    d, count = 2000, 800
+    draws = (
+        torch.rand(count, d, generator=torch.Generator().manual_seed(0), dtype=torch.float64).sort().values
+    )
+    above, below = torch.arange(1, d + 1) / d - draws, draws - torch.arange(d) / d
+    mean = math.sqrt(d) * float(torch.maximum(above.amax(1), below.amax(1)).mean())
+    assert mean == pytest.approx(claims.INDEPENDENT, abs=4 * 0.26 / math.sqrt(count) + 1 / (6 * math.sqrt(d)))
+
+
+def test_what_a_name_stands_for_is_settled():
+    """Ids of tasks hold names, and rows hold plateaus: whoever changes these raises the tasks' version."""
+    assert (BAND, FALL, runs._BINS, runs._LEAST) == (1.1, 2.0, 100, 1e-9)
+    assert {name: len(values) for name, values in runs.TEACHERS.items()} == {
+        "ones": 1, "normal, 16 values": 16, "normal, 64 values": 64,
+    }  # fmt: skip
+    assert runs.TEACHERS["ones"] == (1.0,)
+    for name, first in (("normal, 16 values", -1.862731867), ("normal, 64 values", -2.417559016)):
+        assert runs.TEACHERS[name][0] == pytest.approx(first, abs=1e-9)
 
 
 def test_the_gap_is_in_sixths_of_a_squared_spacing_and_the_best_range_is_the_least():

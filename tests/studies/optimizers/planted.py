@@ -51,6 +51,7 @@ def twins(*, wave=None):
             }
             rows += [
                 {"optimizer": optimizer, "seed": seed, "steps": 120, "batch_size": 64, "run": run,
+                 "broke": False,
                  "distance": d, "same": 1 - d / 2, "loss": 0.06} for run, d in distances.items()
             ]  # fmt: skip
     return rows

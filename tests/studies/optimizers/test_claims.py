@@ -90,6 +90,17 @@ def test_disguises_are_judged_by_ratios_to_a_rerun():
     assert verdict("lion-multiples", rows) == "refuted"
 
 
+@pytest.mark.parametrize("run", ["plain", "times 8"])
+def test_a_twin_that_broke_leaves_its_claims_open(run):
+    rows = {"twins": twins()}
+    for row in rows["twins"]:
+        if row["seed"] == 3 and row["optimizer"] in ("adam", "lion") and run in ("plain", row["run"]):
+            row.update(broke=True, distance=None, same=None, loss=None)
+    open_ = {claim.id for claim in CLAIMS[:9] if verdict(claim.id, rows) == "unresolved"}
+    more = {"adam-wave", "lion-wave", "sgd-wave"} if run == "plain" else set()
+    assert open_ == {"lion-multiples", "adam-multiples"} | more
+
+
 def test_ratios_are_paired_by_seed():
     rows = {"twins": [row for row in twins() if (row["optimizer"], row["seed"]) != ("sgd", 3)]}
     assert sorted(log_ratios(rows, "sgd", "wave")) == [0, 1, 2, 4, 5, 6, 7]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from coarsegrad.nn import FakeQuantize
-from coarsegrad.studies.optimizers import STUDY, runs
+from coarsegrad.studies.optimizers import STUDY, nets, runs
 from coarsegrad.studies.optimizers.nets import net_of, text_id
 
 DIGITS = {
@@ -72,6 +72,17 @@ def test_lion_and_muon_see_no_multiple_and_sgd_does():
     assert all(by["other order"]["distance"] > 0 for by in found.values())
 
 
+def test_a_twin_that_breaks_is_a_row(monkeypatch):
+    settings = {"data": "digits", "steps": 3, "batch_size": 32, "lr": 0.01, "seed": 1, "optimizer": "sgd"}
+    monkeypatch.setitem(runs.BESIDE, "over 8", runs.Multiple(math.inf))
+    found = {row["run"]: row for row in runs.twins(settings, None)}
+    assert list(found) == ["plain", "other order", "times 8", "over 8", "wave"]
+    assert [name for name, row in found.items() if row["broke"]] == ["over 8"]
+    assert found["over 8"]["distance"] is None and found["wave"]["distance"] > 0
+    rows = list(runs.twins({**settings, "lr": 1e30}, None))
+    assert len(rows) == 5 and all(row["broke"] for row in rows)
+
+
 def test_a_multiple_is_its_factor_everywhere():
     x = torch.linspace(-3, 3, 7)
     own = runs.Multiple(8.0)
@@ -106,6 +117,7 @@ def test_the_paper_preset_asks_for_the_folder_of_its_images():
 
 def test_what_a_name_stands_for_is_settled():
     """Ids of tasks hold names: whoever changes what they stand for raises the tasks' version."""
+    assert (nets.CONTEXT, nets.HELD_OUT, nets.WINDOWS, runs.WARMUP) == (64, 2000, 256, 0.05)
     assert {name: repr(pair) for name, pair in runs.ESTIMATORS.items()} == {
         "window": "(None, HardTanh(low=-1.0, high=1.0))", "identity": "(None, Identity())",
         "steep": "(None, EDE(t_min=0.1, t_max=10.0, progress=0.0))",

@@ -1,6 +1,8 @@
+import pytest
+
 from coarsegrad.studies.optimizers import STUDY
 from coarsegrad.studies.optimizers.story import grids
-from studies.optimizers.planted import planted
+from studies.optimizers.planted import planted, twins
 
 
 def test_the_story_tells_of_what_is_there_and_of_what_is_not(smoke):
@@ -34,6 +36,24 @@ def test_a_carried_winner_is_priced(tmp_path):
     carried = STUDY.story(planted(tmp_path, swap=("sgd",)))[3]
     (first, *_) = carried.tables[2].rows
     assert first[0] == "SGD: identity" and first[2].startswith(("0.24", "0.25"))
+
+
+def test_only_pairs_whose_winners_differ_are_counted(tmp_path):
+    found = STUDY.story(planted(tmp_path, swap=("sgd",)))[1].text
+    assert "The winners of 8 ordered pairs differ; 8 of these cost something" in found
+    assert "All have the same winner." in STUDY.story(planted(tmp_path, interplay=0.0))[1].text
+
+
+@pytest.mark.parametrize("seeds", [(3,), range(8)], ids=["one seed", "all seeds"])
+def test_twins_that_broke_are_counted(seeds):
+    made = twins()
+    for row in made:
+        if row["optimizer"] == "sgd" and row["seed"] in seeds:
+            row.update(broke=True, distance=None, same=None, loss=None)
+    disguise = STUDY.story({"twins": made})[5]
+    assert f"{5 * len(seeds)} of 200 runs broke off" in disguise.text
+    bars = disguise.figures["disguise"].items[0]
+    assert ("SGD" in bars.categories) == (len(seeds) == 1) and len(disguise.tables[0].rows) == 5
 
 
 def test_a_page_of_half_a_grid_still_reads(tmp_path):

@@ -23,8 +23,7 @@ def ends(rows: Rows) -> Chapter:
         if found:
             name = "quantized" if inputs else "float"
             figures[f"range-{name}"] = drawn.figure(
-                f"Error at the fixed point against the range, {name} inputs: each bit width has a best range",
-                "range", "generalization error",
+                f"Error at the fixed point against the range, {name} inputs", "range", "generalization error",
                 [drawn.line([row["reach"] for row in mine], [row["closed"] for row in mine],
                             f"{bits} bit{'s' * (bits > 1)}", dashed=True, color=bits)
                  for bits in (1, 2, 3, 4) if (mine := [row for row in found if row["bits"] == bits])],
@@ -73,8 +72,8 @@ def ends(rows: Rows) -> Chapter:
         "the cell: so each bit takes about three quarters of the gap away, on a range that holds the "
         "teacher.\n\n*Large steps.* Float weights run away for `eta n >= 2`. Quantized ones cannot: what "
         "they say is bounded, and so is the noise that they make, and the pull outside the levels does not "
-        "fade. Near that step they even end with less error than float weights do, as the range cuts their "
-        "noise: the *implicit regularization* that a survey ascribes to the paper. The teacher's weights "
+        "fade. The range cuts their noise, too: to end with less error than float weights do near that "
+        "step is the *implicit regularization* that a survey ascribes to the paper. The teacher's weights "
         "are quantiles of a standard normal law."
     )
     return Chapter(title, text, tuple(tables), figures)
@@ -99,7 +98,7 @@ def _against_steps(cells: Sequence[Row], seen: Sequence[Row]) -> Figure:
         values = [mean([row for row in seen if row["step_size"] == step], name) for step in known]
         lines += [drawn.dots(known, values, label, color=color)] if known else []
     return drawn.figure(
-        "Error at the end against the step: float weights run away at 2, quantized ones do not", "step eta",
+        "Error at the end against the step", "step eta",
         "generalization error", lines, log_y=True,
         caption=f"Range {cells[0]['reach']:g}, label noise {cells[0]['noise']:g}, float inputs.",
     )  # fmt: skip
@@ -127,7 +126,7 @@ def slopes(rows: Rows) -> Chapter:
                  "late limit": mean(runs, "late_limit"), "doubt": max(row["doubt"] for row in mine)}
             )  # fmt: skip
         figures[f"slopes-{reach:g}".replace(".", "-")] = drawn.figure(
-            f"Range {reach:g}: with a window the error stays high, with a leak it comes down",
+            f"Range {reach:g}: error over time with each slope, simulations and limits",
             "time [steps / d]", "generalization error", lines, log_y=True,
             caption=f"Means of runs at d = {found[0]['d']}; step {found[0]['step_size']:g}.",
         )  # fmt: skip

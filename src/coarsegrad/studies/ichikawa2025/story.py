@@ -5,6 +5,7 @@ import math
 from coarsegrad.measure import mean_interval
 from coarsegrad.studies import drawn
 from coarsegrad.studies.ichikawa2025.claims import (
+    INDEPENDENT,
     NARROW,
     by_run,
     narrow,
@@ -63,7 +64,7 @@ def _sizes(rows: Rows) -> Chapter:
         if not sizes:
             continue
         figures[f"limit-{name}"] = _curves(
-            f"Error over time, {name} inputs: simulations come to the limit as d grows",
+            f"Error over time, {name} inputs: simulations and the limit",
             {f"d = {d}": [row for row in mine if row["d"] == d] for d in sizes},
         )
         off = []
@@ -84,7 +85,7 @@ def _sizes(rows: Rows) -> Chapter:
             guide = [off[0].estimate * math.sqrt(sizes[0] / d) for d in sizes]
             lines.append(drawn.line(sizes, guide, "as 1/sqrt(d)", color=4, dashed=True))
     figures["distance"] = drawn.figure(
-        "How far a run is off the limit falls as one over the square root of d", "d",
+        "How far a run is off the limit, against d", "d",
         "root mean square over times", lines, log_x=True, log_y=True,
         caption="Means over runs with 95 % intervals.",
     )  # fmt: skip
@@ -160,16 +161,15 @@ def _law(rows: Rows) -> Chapter:
         f"The setting of the paper's caption as far as it goes: d = {one['d']}, all teacher's weights 1, a "
         f"standard normal start, weights and inputs of {one['bits']} bits on a range of {one['reach']:g}; "
         f"the step, {one['step_size']:g}, is ours. The histograms are of all runs, the curve has no fitted "
-        "number. *Distance* is Kolmogorov's, between a run's weights and their law: 1.36 is what independent "
-        "draws exceed in one of 20 cases. Weights gather at the break where the pull changes its sign, and "
-        "take turns on its two levels."
+        "number. *Distance* is Kolmogorov's, between a run's weights and their law: independent draws have "
+        f"{INDEPENDENT:.2f} in the mean, and exceed 1.36 in one of 20 cases. Weights gather at the break "
+        "where the pull changes its sign, and take turns on its two levels."
     )
     if dips:
         ratio = [run[-1]["error"] / min(row["error"] for row in run) for run in dips]
         text += (
-            f" On the way there the error is lower than in the end, which is {sum(ratio) / len(ratio):.2f} "
-            "times the least of these times: for a while nearly all weights share one level, near the "
-            "teacher."
+            f" Without a level at 0 the error at the last of these times is {sum(ratio) / len(ratio):.2f} "
+            "times the least of them, the mean over runs: it would be 1 if the error only fell."
         )
     return Chapter(title, text, (TableView.of(table),), figures)
 
@@ -199,13 +199,13 @@ def _plateaus(rows: Rows) -> Chapter:
         if lines:
             which = "0 is a level" if zero else "no level at 0"
             figures["plateau-zero" if zero else "plateau"] = drawn.figure(
-                f"Weights that start together ({which}): plateaus grow with the range", "time [steps / d]",
+                f"Weights that start together ({which}), by range", "time [steps / d]",
                 "generalization error", lines, caption="2 bits, float inputs.",
             )  # fmt: skip
     rising = narrow(rows, 1.7, 9.0, zero=False, inputs=False)
     if rising:
         figures["rise"] = drawn.figure(
-            "Longer ranges (no level at 0): the plateau ends in a rise", "time [steps / d]",
+            "Longer ranges (no level at 0), the same narrow start", "time [steps / d]",
             "generalization error",
             [drawn.line([r["time"] for r in curve], [r["limit"] for r in curve], f"range {row['reach']:g}",
                         dashed=True, color=color)
@@ -261,7 +261,7 @@ def _starts(rows: Rows) -> Chapter:
                        dashed=True, color=color)
         )  # fmt: skip
     figure = drawn.figure(
-        "Range 1: the wider the start, the less of a plateau", "time [steps / d]", "generalization error",
+        "Range 1, starts of several widths", "time [steps / d]", "generalization error",
         lines, caption="The limit; 2 bits, float inputs, no level at 0.",
     )  # fmt: skip
     all_wide = picked(rows, "wide", "limit")

@@ -71,7 +71,7 @@ def tasks(preset: str, options: Mapping[str, Any]) -> list[Task]:
         Task("twins", runs.twins,
              {"data": "digits", "steps": twins["steps"], "batch_size": 64, "optimizer": optimizer,
               "lr": _TWINS[optimizer], "seed": seed},
-             says=f"weights' estimators with {optimizer}, seed {seed}")
+             version=2, says=f"weights' estimators with {optimizer}, seed {seed}")
         for seed in range(_FIRST_SEED, _FIRST_SEED + twins["seeds"]) for optimizer in twins["optimizers"]
     ]  # fmt: skip
     for one in p["grids"]:
@@ -89,7 +89,7 @@ def _grid(one: Mapping[str, Any], folder: str | None) -> list[Task]:
     return [
         Task("train", runs.trained,
              {**net, "bits": bits, "optimizer": optimizer, "estimator": name, "lr": lr, "seed": seed},
-             where=where, says=f"{one['data']}, {bits}, {optimizer} {lr:g}, {name}, seed {seed}")
+             version=2, where=where, says=f"{one['data']}, {bits}, {optimizer} {lr:g}, {name}, seed {seed}")
         for bits in one["bits"] for seed in range(_FIRST_SEED, _FIRST_SEED + one["seeds"])
         for optimizer in one["optimizers"] for name in one["estimators"]
         for lr in rates[optimizer][: one["rates"]]

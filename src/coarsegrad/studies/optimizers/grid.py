@@ -1,10 +1,11 @@
 """The grid as numbers: its runs, the rate of every cell, and what follows seed by seed."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import permutations
+from itertools import combinations, combinations_with_replacement, permutations
 from typing import Any
 
-from coarsegrad.measure import Interval, mean_interval
+from coarsegrad.measure import Interval, mean_interval, rank_correlation
 from coarsegrad.studies.verdict import Row, Rows
 
 Cell = dict[float, dict[int, Row]]
@@ -13,6 +14,8 @@ Grid = dict[str, dict[str, Cell]]
 """By optimizer and estimator."""
 Scores = dict[str, dict[str, dict[int, float]]]
 """A loss by optimizer, estimator and seed."""
+UNKNOWN = Interval(math.nan, math.nan, math.nan)
+"""Measured, and no number: a claim about it stays unresolved."""
 
 
 def grid(rows: Rows, **about: Any) -> Grid:
@@ -77,9 +80,12 @@ def mean_gap(scores: Scores, better: str, worse: str) -> list[float]:
 
 
 def spread(scores: Scores, optimizer: str) -> list[float]:
-    """The largest less the smallest loss among estimators, seed by seed."""
-    by = scores.get(optimizer, {}).values()
-    return [_range([runs[seed] for runs in by]) for seed in seeds_of(scores)] if by else []
+    """The loss of the worst estimator less that of the best, seed by seed, both chosen on the *other* seeds.
+
+    So where there is no effect its mean is 0, whatever the number of estimators and the noise; where chance
+    hides which they are it is too small. Empty for fewer than two seeds.
+    """
+    return _spread(scores.get(optimizer, {}), seeds_of(scores))
 
 
 def spread_of_estimators(scores: Scores) -> list[float]:
@@ -88,32 +94,63 @@ def spread_of_estimators(scores: Scores) -> list[float]:
 
 
 def spread_of_optimizers(scores: Scores) -> list[float]:
-    """The largest less the smallest loss among optimizers, in the mean over estimators, seed by seed."""
-    names = shared(scores)
-    return [
-        sum(_range([by[name][seed] for by in scores.values()]) for name in names) / len(names)
-        for seed in (seeds_of(scores) if names else ())
-    ]
+    """The same spread among optimizers, in the mean over estimators, seed by seed."""
+    seeds = seeds_of(scores)
+    return _means([_spread({o: by[name] for o, by in scores.items()}, seeds) for name in shared(scores)])
 
 
-def agreement(scores: Scores, *, one: bool) -> list[float]:
-    """The rank correlation of two optimizers' orders of the estimators, mean over pairs; one number a seed.
+def agreement(scores: Scores, *, one: bool) -> Interval | None:
+    """The rank correlation of two optimizers' orders of the estimators, mean over pairs of optimizers.
 
-    The second order is always that of the next seed, so that chance is not shared. ``one``: of an optimizer
-    with itself, which is how far the order depends on the seed alone.
+    The two orders are always of different seeds, so that chance is not shared. ``one``: of an optimizer with
+    itself, which is how far its order depends on the seed alone. None for fewer than three seeds.
     """
-    seeds, names = seeds_of(scores), shared(scores)
-    if len(seeds) < 2 or len(names) < 2:
-        return []
-    pairs = [(a, a) for a in scores] if one else list(permutations(scores, 2))
-    told = []
-    for seed, next_seed in zip(seeds, seeds[1:] + seeds[:1], strict=True):
-        orders = [
-            rank_correlation([scores[a][n][seed] for n in names], [scores[b][n][next_seed] for n in names])
-            for a, b in pairs
-        ]
-        told.append(sum(orders) / len(orders))
-    return told
+
+    def number(seeds: Sequence[int]) -> float:
+        found = [r for (a, b), r in correlations(scores, seeds).items() if (a == b) == one]
+        return sum(found) / len(found)
+
+    return _jackknife(scores, number) if one or len(scores) > 1 else None
+
+
+def moved(scores: Scores) -> Interval | None:
+    """How far two optimizers' orders are apart beyond chance, mean over pairs; 0 where one order holds.
+
+    The correlation of two noisy orders is that of the true ones times the root of both reliabilities, which
+    are the correlations r_aa and r_bb of an order with itself on another seed (Spearman 1904). So this is
+    sqrt(r_aa r_bb) - r_ab; no number (NaN) where an r_aa is not positive. None for fewer than three seeds.
+    """
+
+    def number(seeds: Sequence[int]) -> float:
+        r = correlations(scores, seeds)
+        if any(r[a, a] <= 0 for a in scores):
+            return math.nan
+        apart = [math.sqrt(r[a, a] * r[b, b]) - r[a, b] for a, b in combinations(scores, 2)]
+        return sum(apart) / len(apart)
+
+    return _jackknife(scores, number) if len(scores) > 1 else None
+
+
+def correlations(scores: Scores, seeds: Sequence[int]) -> dict[tuple[str, str], float]:
+    """Of every two optimizers, and of each with itself: the mean over ordered pairs of different seeds."""
+    names, pairs = shared(scores), list(permutations(seeds, 2))
+
+    def correlation(a: str, b: str) -> float:
+        lists = [([scores[a][n][s] for n in names], [scores[b][n][t] for n in names]) for s, t in pairs]
+        return sum(rank_correlation(x, y) for x, y in lists) / len(lists)
+
+    return {(a, b): correlation(a, b) for a, b in combinations_with_replacement(scores, 2)}
+
+
+def _jackknife(scores: Scores, number: Callable[[Sequence[int]], float]) -> Interval | None:
+    """Of a number of seeds: the mean of Tukey's pseudo-values, one a seed, with Student's interval."""
+    seeds = seeds_of(scores)
+    n = len(seeds)
+    if n < 3 or len(shared(scores)) < 2:
+        return None
+    whole = number(seeds)
+    values = [n * whole - (n - 1) * number([s for s in seeds if s != seed]) for seed in seeds]
+    return UNKNOWN if any(map(math.isnan, values)) else mean_interval(values)
 
 
 def winner(scores: Scores, optimizer: str, but: int | None = None) -> str:
@@ -146,19 +183,6 @@ def shared(scores: Scores) -> list[str]:
     return [name for name in first if all(name in by for by in rest)]
 
 
-def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
-    """Spearman's, in [-1, 1]; 0 where all values of one are equal.
-
-    >>> rank_correlation([1, 2, 3], [10, 30, 20])
-    0.5
-    """
-    x, y = _ranks(a), _ranks(b)
-    mean = (len(x) - 1) / 2
-    cross = sum((p - mean) * (q - mean) for p, q in zip(x, y, strict=True))
-    size = sum((p - mean) ** 2 for p in x) * sum((q - mean) ** 2 for q in y)
-    return cross / size**0.5 if size else 0.0
-
-
 def over_seeds(values: Iterable[float]) -> Interval | None:
     """Their mean with its 95 % interval; None for fewer than two seeds."""
     values = list(values)
@@ -171,16 +195,14 @@ def told_apart(rows: Rows, *keys: str) -> list[Mapping[str, Any]]:
     return [dict(zip(keys, values, strict=True)) for values in found]
 
 
-def _ranks(values: Sequence[float]) -> list[float]:
-    """From 0; equal values share the mean of their ranks."""
-    return [
-        sum(other < value for other in values) + (sum(other == value for other in values) - 1) / 2
-        for value in values
-    ]
-
-
-def _range(values: Sequence[float]) -> float:
-    return max(values) - min(values)
+def _spread(by: Mapping[str, Mapping[int, float]], seeds: Sequence[int]) -> list[float]:
+    if len(seeds) < 2:
+        return []
+    told = []
+    for seed in seeds:
+        ranked = sorted(by, key=lambda name, left=seed: (sum(by[name][s] for s in seeds if s != left), name))
+        told += [by[ranked[-1]][seed] - by[ranked[0]][seed]] if ranked else []
+    return told
 
 
 def _means(lists: Sequence[Sequence[float]]) -> list[float]:

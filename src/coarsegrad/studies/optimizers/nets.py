@@ -19,8 +19,10 @@ from coarsegrad.train import data, zoo
 
 CONTEXT = 64
 """Characters that the transformer sees."""
-_HELD_OUT = 2000
-_WINDOWS = 256
+HELD_OUT = 2000
+"""Images of the held-out part that judge, at most."""
+WINDOWS = 256
+"""Windows of text that judge, at most."""
 Batch = tuple[Tensor, Tensor]
 
 
@@ -79,7 +81,7 @@ class Images:
     def _batches(self, held_out: bool, size: int, **order: Any) -> data.Batches:
         found = self.found
         (which,) = ((torch.arange(len(found.train_images)) % 10 == 9) == held_out).nonzero(as_tuple=True)
-        which = which[:_HELD_OUT] if held_out else which
+        which = which[:HELD_OUT] if held_out else which
         images, labels = found.train_images[which], found.train_labels[which]
         return data.Batches(images, labels, size, mean=found.mean, std=found.std, **order)
 
@@ -109,7 +111,7 @@ class Text:
         """Windows spread evenly over the ninth tenth (``held out``) or the last one (``test``)."""
         tenth = len(self.codes) // 10
         start = (9 if part == "test" else 8) * tenth
-        count = min(_WINDOWS, tenth // (CONTEXT + 1))
+        count = min(WINDOWS, tenth // (CONTEXT + 1))
         starts = start + torch.arange(count) * ((tenth - CONTEXT - 1) // max(count - 1, 1))
         return [self._windows(some) for some in starts.split(50)]
 

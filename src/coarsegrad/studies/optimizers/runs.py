@@ -61,6 +61,8 @@ BESIDE: dict[str, Surrogate] = {
     "plain": Identity(), "times 8": Multiple(8.0), "over 8": Multiple(1 / 8), "wave": Wave(0.8),
 }  # fmt: skip
 """Estimators of weights that might be the plain one in disguise."""
+WARMUP = 0.05
+"""The share of steps over which the rate rises."""
 
 
 def trained(settings: Settings, place: Path) -> Iterator[Row]:
@@ -91,7 +93,7 @@ def fit(
     batches, by default the network's.
     """
     steps, name = settings["steps"], settings["optimizer"]
-    plan = TrainPlan(optimizer=name, lr=lr, epochs=steps, warmup=0.05 * steps, **OPTIMIZERS[name])
+    plan = TrainPlan(optimizer=name, lr=lr, epochs=steps, warmup=WARMUP * steps, **OPTIMIZERS[name])
     model = net.model(recipe, seed)
     optimizer = make_optimizer(plan, model)
     batches = net.batches(seed if order is None else order, settings["batch_size"])
@@ -123,26 +125,29 @@ def scored(net: Net, model: nn.Module | None, part: str) -> Row:
 def twins(settings: Settings, place: Path) -> Iterator[Row]:
     """Hidden weights of 2 bits and fixed scale, all else float: estimators beside the plain one.
 
-    All see the same batches from the same start. ``other order`` is the plain one on batches in another
-    order: how far apart two runs of one method are. ``distance``: |a - b| / sqrt(|a|^2 + |b|^2) of how
-    the latents moved, a in the plain run and b in the other: 0 for one run, 1 for moves at a right angle.
-    ``same``: the share of weights at one level. ``loss`` in bits, on the test part.
+    All see the same batches from the same start; the plain one is run first. ``other order`` is the plain
+    one on batches in another order: how far apart two runs of one method are. ``distance``:
+    |a - b| / sqrt(|a|^2 + |b|^2) of how the latents moved, a in the plain run and b in the other: 0 for one
+    run, 1 for moves at a right angle.
+    ``same``: the share of weights at one level. ``loss`` in bits, on the test part. ``broke``: the loss of
+    this run, or of the plain one, stopped being a finite number, and there is nothing to compare.
     """
     net, seed, lr = loaded(settings), settings["seed"], settings["lr"]
     weights = Uniform(bits=2, scale=Scale("mse"))
     begun = _latents(net.model(_weights_only(weights, Identity()), seed))
     plain = None
-    for name in (*BESIDE, "other order"):
+    for name in ("plain", "other order", *(name for name in BESIDE if name != "plain")):
         recipe = _weights_only(weights, BESIDE.get(name, Identity()))
         model = fit(net, settings, recipe, lr, seed, order=seed + 7919 if name == "other order" else seed)
-        if model is None:
-            return
-        plain = plain or model
+        plain = model if name == "plain" else plain
+        if model is None or plain is None:
+            yield {"run": name, "broke": True, "distance": None, "same": None, "loss": None}
+            continue
         moved = [[b - a for a, b in zip(begun, _latents(m), strict=True)] for m in (plain, model)]
         codes = [torch.cat([q.codes(p.detach()).flatten() for p, q in pairs(m)]) for m in (plain, model)]
         yield {
-            "run": name, "distance": distance(*moved), "same": float((codes[0] == codes[1]).float().mean()),
-            "loss": scored(net, model, "test")["loss"],
+            "run": name, "broke": False, "distance": distance(*moved),
+            "same": float((codes[0] == codes[1]).float().mean()), "loss": scored(net, model, "test")["loss"],
         }  # fmt: skip
 
 

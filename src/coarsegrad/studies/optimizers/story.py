@@ -17,6 +17,7 @@ from coarsegrad.studies.optimizers.grid import (
     gap,
     grid,
     mean_cost,
+    moved,
     over_seeds,
     seeds_of,
     shared,
@@ -79,8 +80,8 @@ def _about(rows: Rows) -> Chapter:
         "loss over the *other* seeds. The numbers below are test losses, in bits a decision (an image's "
         "class, the next character); a run that breaks off or ends above guessing counts as guessing. SGD "
         "has momentum 0.9; Adam and AdamW betas 0.9 and 0.999, AdamW decay 0.1; Lion betas 0.9 and 0.99, "
-        "decay 0.5; Muon momentum 0.95, decay 0.1, on the weights of hidden layers, AdamW on the rest.\n\n"
-        + _budget(rows),
+        "decay 0.5; Muon momentum 0.95, decay 0.1, on the weights of hidden layers, AdamW, "
+        "as above, on the rest.\n\n" + _budget(rows),
     )
 
 
@@ -102,8 +103,10 @@ def _budget(rows: Rows) -> str:
         )
     if not lines:
         return _NOTHING
+    most = max(run["steps"] for run in rows["train"])
     return (
-        "\n".join(lines) + "\n\nEvery run, tuned or not, is a row of the results: `coarsegrad results FOLDER "
+        "\n".join(lines) + f"\n\nAll runs are short: {most} steps at most, where training to the end takes "
+        "many thousands.\n\nEvery run, tuned or not, is a row of the results: `coarsegrad results FOLDER "
         "--kind train --out runs.csv`."
     )
 
@@ -117,37 +120,51 @@ def _found(rows: Rows) -> Chapter:
             continue
         winners = {optimizer: winner(scores, optimizer) for optimizer in scores}
         prices = _prices(scores)
-        dear = sum(price.low > 0 for price in prices.values())
-        most = max(prices, key=lambda pair: prices[pair].estimate)
         said = "; ".join(
             f"*{won}* with {', '.join(_OPTIMIZERS[o] for o in scores if winners[o] == won)}"
             for won in dict.fromkeys(winners.values())
         )
         lines.append(
             f"- {name}: lowest mean loss for {said}. To take the estimator that wins with another optimizer "
-            f"costs {_told(over_seeds(mean_cost(scores)))} bits in the mean over optimizers. Of "
-            f"{len(prices)} ordered pairs {dear} cost something (95 % each: one in 40 would by chance); "
-            f"the most is {_told(prices[most])}, {_OPTIMIZERS[most[0]]}'s winner used with "
-            f"{_OPTIMIZERS[most[1]]}."
+            f"costs {_told(over_seeds(mean_cost(scores)))} bits in the mean over optimizers."
+            f"{_dearest({p: price for p, price in prices.items() if winners[p[0]] != winners[p[1]]})}"
         )
         numbers = {
-            "spread of estimators": spread_of_estimators(scores),
-            "spread of optimizers": spread_of_optimizers(scores),
+            "spread of estimators": over_seeds(spread_of_estimators(scores)),
+            "spread of optimizers": over_seeds(spread_of_optimizers(scores)),
             "order: another optimizer": agreement(scores, one=False),
             "order: another seed": agreement(scores, one=True),
+            "order: apart beyond chance": moved(scores),
         }
-        table.append({"": name, **{what: _told(over_seeds(v)) for what, v in numbers.items()}})
+        table.append({"": name, **{what: _told(value) for what, value in numbers.items()}})
     lines += _disguised(rows)
     if not lines:
         return Chapter(title, _NOTHING)
     if not table:
         return Chapter(title, "\n".join(lines))
     after = (
-        "Spreads: largest less smallest loss, in bits. Order: the rank correlation of the estimators' order "
-        "with that of another optimizer, or of the same one, on another seed: 1 the same order, 0 chance. "
-        "Means over seeds with 95 % intervals. A spread is above 0 by chance alone: compare the two."
+        "Spreads: the loss of the worst less that of the best, in bits. Both are chosen on the other seeds "
+        "and paid on this one, so that a spread by chance alone is 0 in the mean. Order: the rank "
+        "correlation of the estimators' order with that of another optimizer, or of the same one, on another "
+        "seed: 1 the same order, 0 chance. An optimizer whose losses are noisy agrees little with any, "
+        "itself included: *apart beyond chance* takes this out, as the root of both optimizers' correlations "
+        "with themselves less theirs with one another, 0 where one order holds for both; – where one does "
+        "not agree with itself. 95 % intervals; of orders by a jackknife over seeds, of three or more."
     )
     return Chapter(title, "\n".join(lines), (TableView.of(table),), after=after)
+
+
+def _dearest(prices: Mapping[tuple[str, str], Interval]) -> str:
+    """A sentence about the pairs of optimizers whose winners differ."""
+    if not prices:
+        return " All have the same winner."
+    dear = sum(price.low > 0 for price in prices.values())
+    most = max(prices, key=lambda pair: prices[pair].estimate)
+    return (
+        f" The winners of {len(prices)} ordered pairs differ; {dear} of these cost something (95 % each: one "
+        f"in 40 would by chance); the most is {_told(prices[most])}, {_OPTIMIZERS[most[0]]}'s winner used "
+        f"with {_OPTIMIZERS[most[1]]}."
+    )
 
 
 def _disguised(rows: Rows) -> list[str]:
@@ -159,14 +176,23 @@ def _disguised(rows: Rows) -> list[str]:
             return []
         told.append(f"{said} {math.exp(ratio.estimate):.2f}")
     largest = {
-        name: max(r["distance"] for r in rows["twins"] if r["optimizer"] == name and "8" in r["run"])
+        name: max(distances)
         for name in ("lion", "muon", "adam", "sgd")
+        if (distances := [d for run in ("times 8", "over 8") for d in _distances(rows, name, run)])
     }
     return [
         "- Of an estimator of *weights* steep at the borders, the distance to the plain one's run, in units "
         f"of that of a rerun with its batches in another order: {', '.join(told)}. Of one with slope 8 or "
         f"1/8 the largest distance: {', '.join(f'{_OPTIMIZERS[n]} {d:.2g}' for n, d in largest.items())}."
     ]
+
+
+def _distances(rows: Rows, optimizer: str, run: str) -> list[float]:
+    """Of the twins that did not break."""
+    return [
+        row["distance"] for row in rows.get("twins", ())
+        if (row["optimizer"], row["run"]) == (optimizer, run) and not row["broke"]
+    ]  # fmt: skip
 
 
 def _grid(rows: Rows) -> Chapter:
@@ -291,21 +317,20 @@ def _rate_figure(name: str, optimizer: str, by: Mapping[str, Cell]) -> Figure:
 
 def _disguise(rows: Rows) -> Chapter:
     title = "Estimators of weights in disguise"
-    found: dict[str, dict[str, list[Row]]] = {}
-    for row in rows.get("twins", ()):
-        found.setdefault(row["run"], {}).setdefault(row["optimizer"], []).append(row)
-    if not found:
+    twins = rows.get("twins", ())
+    if not twins:
         return Chapter(title, _NOTHING)
-    first = rows["twins"][0]
-    runs = [run for run in found if run != "plain"]
-    optimizers = list(found["plain"])
+    first, broke = twins[0], sum(row["broke"] for row in twins)
+    runs = [run for run in dict.fromkeys(row["run"] for row in twins) if run != "plain"]
+    optimizers = list(dict.fromkeys(row["optimizer"] for row in twins))
     lines = []
     for optimizer in optimizers:
         line: Row = {"optimizer": _OPTIMIZERS[optimizer]}
         for run in runs:
-            told = mean_interval(row["distance"] for row in found[run][optimizer])
-            same = sum(row["same"] for row in found[run][optimizer]) / len(found[run][optimizer])
-            line |= {f"{run}: distance": round(told.estimate, 3), f"{run}: same levels": round(same, 3)}
+            whole = [r for r in twins if (r["optimizer"], r["run"]) == (optimizer, run) and not r["broke"]]
+            for key, called in (("distance", "distance"), ("same", "same levels")):
+                mean = round(sum(row[key] for row in whole) / len(whole), 3) if whole else None
+                line[f"{run}: {called}"] = mean
         lines.append(line)
     text = (
         f"LeNet-5 on digits, {first['steps']} steps of {first['batch_size']} images; weights of the hidden "
@@ -319,19 +344,26 @@ def _disguise(rows: Rows) -> Chapter:
         "slope that varies from weight to weight keeps every gradient's sign; Muon mixes the entries "
         "of a matrix."
     )
+    if broke:
+        text += (
+            f"\n\n{broke} of {len(twins)} runs broke off, or had a plain run that did: they are in no number "
+            "here, and claims about them stay unresolved."
+        )
     items = []
+    shown = [o for o in optimizers if all(_distances(rows, o, run) for run in runs)]
     for color, run in enumerate(runs):
-        ends = [mean_interval(row["distance"] for row in found[run][o]) for o in optimizers]
-        few = any(len(found[run][o]) < 2 for o in optimizers)
+        seen = [_distances(rows, o, run) for o in shown]
+        ends = [mean_interval(values) for values in seen]
+        few = any(len(values) < 2 for values in seen)
         whiskers = {} if few else {"low": [e.low for e in ends], "high": [e.high for e in ends]}
-        names = [_OPTIMIZERS[o] for o in optimizers]
+        names = [_OPTIMIZERS[o] for o in shown]
         items.append(drawn.bars(names, [e.estimate for e in ends], run, color=color, **whiskers))
     figure = drawn.figure(
         "How far a weights' estimator leads from the plain one, optimizer by optimizer", "optimizer",
         "distance of the latents' moves", [*items, Marks((1.0,), axis="y")],
         caption="Means over seeds; whiskers are 95 % intervals. At 1: moves at a right angle.",
     )  # fmt: skip
-    return Chapter(title, text, (TableView.of(lines),), {"disguise": figure}, columns=1)
+    return Chapter(title, text, (TableView.of(lines),), {"disguise": figure} if shown else {}, columns=1)
 
 
 def _limits(rows: Rows) -> Chapter:
@@ -340,11 +372,14 @@ def _limits(rows: Rows) -> Chapter:
         "Runs are short: they say who is ahead early, not who ends best. Three rates a cell are few, and "
         "decay and momentum were not tuned. With a handful of seeds an interval that crosses 0 says *don't "
         "know*, not *no difference*. Seeds share the choice of rates and winners of one another, which their "
-        "intervals, Student's, do not count. *steep* is IR-Net's schedule for signs, used here over more "
-        "levels than it was made for. Muon's update and AdamW's have one rate here, as Liu et al. 2025 "
-        "scale it.",
+        "intervals, Student's, do not count. A spread or a cost whose best and worst are chosen on few other "
+        "seeds is too small where chance decides the choice. *steep* is IR-Net's schedule for signs, used "
+        "here over more levels than it was made for. Muon's update and AdamW's have one rate here, as "
+        "Liu et al. 2025 scale it.",
     )
 
 
 def _told(value: Interval | None) -> str:
-    return "–" if value is None else f"{value.estimate:.3f} ({value.low:.3f} to {value.high:.3f})"
+    if value is None or math.isnan(value.estimate):
+        return "–"
+    return f"{value.estimate:.3f} ({value.low:.3f} to {value.high:.3f})"
