@@ -25,7 +25,7 @@ def test_nothing_measured_is_nothing_judged():
 
 
 def test_rows_as_claimed_give_the_verdicts_that_were_committed():
-    assert {v.claim.id: v.verdict for v in verdicts(STUDY, ideal(), "quick") if not v.as_expected} == {}
+    assert {v.claim.id: v.verdict for v in verdicts(STUDY, ideal(), "paper") if not v.as_expected} == {}
 
 
 def changed(kind, which=lambda row: True, **values):
