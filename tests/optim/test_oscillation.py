@@ -169,6 +169,12 @@ def test_induced_weights_change_level_more_often(integers):
     assert (pushed > plain).all()
 
 
+def test_inducing_without_the_mean_is_of_each_weight_whatever_their_number(any_grid):
+    latent, nothing = torch.linspace(-0.4, 0.4, 10), torch.zeros(10)
+    of_each = Induce(strength=0.3, mean=False).gradient(nothing, latent, any_grid, 0)
+    assert torch.allclose(of_each, Induce(strength=3.0).gradient(nothing, latent, any_grid, 0))
+
+
 def test_the_float_loss_and_half_its_curvature_of_inducing_are_the_quantized_loss(integers):
     rule = Induce(strength=len(SPREAD) / 2)
     torch.testing.assert_close(

@@ -32,6 +32,12 @@ def test_staggered_orbits_avoid_the_optimum_and_the_method_follows_them():
     assert all(row["returns"] for row in whole)
 
 
+def test_changes_are_of_the_signs_and_not_of_arrivals_at_the_optimum():
+    about = {"n": 8, "runs": 4, "steps": 2000, "seed": 1, "weights": "binary"}
+    far = min(long2020.walks(about, None), key=lambda row: row["occupancy"])
+    assert far["changes"] > 2 * 1000 * far["occupancy"] and "foretold" not in far
+
+
 def changed(rows, kind, which, **values):
     """The rows with some values replaced where it holds."""
     return {**rows, kind: [{**row, **values} if which(row) else row for row in rows[kind]]}
@@ -53,7 +59,7 @@ def first(row):
         ("binary-start", "orbits", first, {"right": 0}),
         ("binary-bound", "orbits", first, {"right": 100}),
         ("orbits-return", "orbits", first, {"returns": 0}),
-        ("binary-three", "scan", first, {"sure": 0}),
+        ("binary-three", "scan", first, {"nearest": 50.0}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

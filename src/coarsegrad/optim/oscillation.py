@@ -57,7 +57,7 @@ class Induce(Rule):
     across, and back. A latent beyond the outermost levels is left alone. The forward pass sees the latents
     themselves, which are quantized when training is over; with ``quantized=True`` it sees their levels, as
     ever. For the loss h (w - w*)²/2 of one weight, lambda = h/2 makes of the first what the second is
-    without the term.
+    without the term. ``mean=False`` takes the sum, so that lambda is that of each weight, as ``Dampen``'s is.
 
     Wenshøj, Pepin, Selvan 2025, arXiv:2502.00490. Certain: the term, its mean and the float forward pass,
     from the authors' code, which has strength 1 in its example, trains with Adam, and takes the largest
@@ -72,13 +72,14 @@ class Induce(Rule):
     name: ClassVar[str] = "induce"
     strength: float = 1.0
     quantized: bool = False
+    mean: bool = True
 
     def __post_init__(self):
         if self.strength < 0:
             raise ValueError(f"Induce(strength=...) cannot be negative, got {self.strength}; Dampen opposes")
 
     def gradient(self, grad, latent, quantizer, step):
-        return grad - 2 * self.strength / latent.numel() * _gap(latent, quantizer)
+        return grad - 2 * self.strength / (latent.numel() if self.mean else 1) * _gap(latent, quantizer)
 
     def relaxation(self, quantizer, step):
         return None if self.quantized else itself

@@ -5,7 +5,7 @@ claimed range, or outside, or across its edge.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,3 +136,14 @@ def decide(found: Interval | None, least: float, most: float, margin: float = 0.
 def exactly(value: float | None) -> Interval | None:
     """A number that has no error: a count of what was tried, a value of a formula; None stays None."""
     return None if value is None else Interval(float(value), float(value), float(value))
+
+
+def extreme(
+    which: Callable[..., float], values: Callable[[Rows], Iterable[float | None]]
+) -> Callable[[Rows], Interval | None]:
+    """The smallest or largest of the numbers that ``values`` finds in the rows; None where it finds none.
+
+    >>> extreme(min, lambda rows: [row.get("x") for row in rows["a"]])({"a": [{"x": 2.0}, {"x": 1.0}, {}]})
+    Interval(estimate=1.0, low=1.0, high=1.0)
+    """
+    return lambda rows: exactly(which((v for v in values(rows) if v is not None), default=None))

@@ -4,14 +4,18 @@ The loss is \(h (\hat q(w) - w^*)^2 / 2\), the levels of \(\hat q\) stand s apar
 between two of them, the share \(\rho = (w^* - \text{lower})/s\) of the way up. Straight through, the latent w
 rises by \(\eta h s \rho\) a step where it lies below the threshold, and falls by \(\eta h s (1 - \rho)\)
 where it lies above: once there, it stays within the interval of length \(\eta h s\) around the threshold, and
-each step is a rotation of that interval, closed to a circle, by \(\rho\). So for every step size \(\eta\),
-as long as \(\eta h \le 1\), and every curvature h
+each step is a rotation of that interval, closed to a circle, by \(\rho\). That asks for \(\eta h \le 1\),
+so that the interval reaches no third level. Then, for every step size \(\eta\) and curvature h
 
 - the weight is at the upper level \(\rho\) of the time: the mean of its levels is the target;
 - it changes its level at \(2 \min(\rho, 1 - \rho)\) of the steps, twice the target's distance to the grid in
-  units of s (Nagel et al. 2022, arXiv:2203.11086, section 2.2), the most that this share of time allows;
+  units of s (Nagel et al. 2022, arXiv:2203.11086, section 2.2), the most that this share of time allows two
+  levels;
 - its levels are those of a first-order sigma-delta modulator (``visits``): the step decides nothing but how
   far the latent swings.
+
+Where \(\eta h > 1\), or momentum carries latents farther, more levels are visited: the mean is still the
+target as long as latents stay bounded, but the changes of level may be more or fewer.
 
 Derived here; numbers may be floats or, where nothing may be lost, fractions.
 """
@@ -35,9 +39,10 @@ def share_above(target: Number, spacing: Number) -> Number:
 
 
 def level_changes(share: Number) -> Number:
-    """Changes of level per step, 2 min(share, 1 - share): the most that this share of time allows.
+    """Changes of level per step, 2 min(share, 1 - share), while two levels are visited: the most they allow.
 
-    Each change takes a step on the side that the weight is rarely at. Momentum lingers there, and has fewer.
+    Each change takes a step on the side that the weight is rarely at. Momentum, at small steps, lingers
+    there, and has fewer. Where a third level is visited (step times curvature above 1) there may be more.
 
     >>> level_changes(0.25)
     0.5

@@ -9,6 +9,7 @@ arXiv:2012.05529) are the two reasons met here. The formulas are derived, not qu
 """
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -189,18 +190,32 @@ def at_optimum(
     >>> hits[:12, 0].tolist().index(True), round(float(hits.double().mean()), 2)
     (8, 0.92)
     """
+    best = optimum(w_star, weights).numpy()
+    hits = np.empty((steps, len(start)), np.bool_)
+    for hit, signs in zip(hits, patterns(w_star, start, steps, step_size, weights), strict=True):
+        hit[:] = (signs == best).all(1)
+    return torch.from_numpy(hits)
+
+
+def patterns(
+    w_star: Tensor, start: Tensor, steps: int, step_size: float, weights: str = "binary"
+) -> Iterator[np.ndarray]:
+    """The signs of each iterate of the method that `at_optimum` follows, ``[runs, n]``.
+
+    >>> w_star, start = torch.tensor([0.6, 0.8]).double(), torch.tensor([[-0.1, 1.0]]).double()
+    >>> [signs.tolist() for signs in patterns(w_star, start, 3, 0.1)]
+    [[[-1.0, 1.0]], [[1.0, 1.0]], [[1.0, 1.0]]]
+    """
     if not step_size > 0:
-        raise ValueError(f"at_optimum(step_size=...) must be positive, got {step_size}")
+        raise ValueError(f"step_size must be positive, got {step_size}")
     y, quantized = start.double().numpy().copy(), _quantizer(weights)
     teacher = np.broadcast_to(w_star.double().numpy(), y.shape)
     move = step_size * teacher / np.linalg.norm(teacher, axis=1, keepdims=True)
-    best, hits = quantized(teacher)[1], np.empty((steps, len(y)), np.bool_)
-    for step in range(steps):
+    for _ in range(steps):
         direction, signs = quantized(y)
-        hits[step] = (signs == best).all(1)
+        yield signs
         y += move
         y -= step_size * direction
-    return torch.from_numpy(hits)
 
 
 def _quantizer(weights: str):

@@ -5,7 +5,7 @@ from coarsegrad.studies.nagel2022.training import AVERAGING, TRAINED_FLOAT
 
 BESIDE = {
     "model": "dscnn(width=4)", "data": "digits", "train_images": None, "bits": 3, "epochs": 2,
-    "pretrain_epochs": 1, "lr": 0.05,
+    "pretrain_epochs": 1, "lr": 0.05, "voting_epochs": 2, "oscillates_above": 0.005, "bn_batches": 50,
 }  # fmt: skip
 
 
@@ -27,7 +27,14 @@ def network_rows(seeds=3, schedules=("constant", "cosine"), stale=None, fresh=No
                 rows += [{**own, "what": "accuracy", "tested": bits, **scores} for bits in tested]
                 if arm != AVERAGING:
                     share = (oscillating or {}).get(arm, 0.2) + 0.001 * (seed % 2)
-                    watched = {"oscillating": share, "frozen": 0.0, "train_loss": 0.1, "flips": 0.1}
+                    watched = {
+                        "oscillating": share,
+                        "frozen": 0.0,
+                        "train_loss": 0.1,
+                        "flips": 0.1,
+                        "smallest_layer": 16,
+                        "largest_layer": 36,
+                    }
                     apart = (
                         {}
                         if arm in TRAINED_FLOAT

@@ -18,7 +18,7 @@ def verdict(name, rows, preset="paper"):
 def test_the_smoke_preset_ends_as_committed(smoke):
     assert [v.row() for v in verdicts(STUDY, smoke, "smoke") if not v.as_expected] == []
     ended = {v.verdict for v in verdicts(STUDY, smoke, "smoke")}
-    assert ended == {"confirmed", "not run"}  # of one seed there is no interval
+    assert ended == {"confirmed", "refuted", "not run"}  # of one seed there is no interval
 
 
 def test_nothing_measured_is_nothing_judged():
@@ -37,7 +37,7 @@ def test_a_broken_formula_changes_a_verdict(monkeypatch, formula, value, broken)
     settings = {"targets": 8, "steps": 3000, "step": 0.01}
     monkeypatch.setattr(formulas, formula, value)
     monkeypatch.setattr(claims, "level_changes", formulas.level_changes)
-    about = {"method": "EWGS 0.2", "start": 0.4, **settings}
+    about = {"method": "EWGS 0.2", "start": 0.4, **toy.METHODS["EWGS 0.2"], **settings}
     rows = {
         "methods": [{**about, **row} for row in toy.methods(about, None)],
         "pushed": list(toy.pushed({**settings, "strengths": (-0.4, -0.1)}, None)),
@@ -46,12 +46,26 @@ def test_a_broken_formula_changes_a_verdict(monkeypatch, formula, value, broken)
 
 
 def test_starts_from_beyond_are_kept_apart_from_those_between():
-    row = {"share": 0.3, "mean": 0.3, "changes": 0.6, "step": 0.1}
+    row = {"share": 0.3, "mean": 0.3, "changes": 0.6, "step": 0.1, "levels": 2}
     rows = {"methods": [{**row, "method": "PSG", "start": 0.4},
                         {**row, "method": "PSG", "start": 1.2, "changes": 0.0}]}  # fmt: skip
     assert verdict("factors-do-not-stop-it", rows) == verdict("psg-stops-beyond", rows) == "confirmed"
     rows["methods"][0]["changes"] = 0.0
     assert verdict("factors-do-not-stop-it", rows) == "refuted"
+
+
+def test_the_frequency_of_plain_steps_is_bounded_on_both_sides():
+    row = {"method": "plain", "start": 0.4, "share": 0.3, "step": 0.1, "levels": 2}
+    for changes, said in ((0.6, "confirmed"), (0.5, "refuted"), (0.7, "refuted")):
+        assert verdict("any-step", {"methods": [{**row, "changes": changes}]}) == said
+
+
+def test_momentum_binds_changes_only_where_two_levels_are_visited():
+    row = {"method": "momentum 0.9", "start": 0.4, "share": 0.3, "step": 0.3, "changes": 0.9}
+    for levels, said in ((2, "refuted"), (3, "not run")):
+        rows = {"large": [{**row, "levels": levels}]}
+        assert verdict("momentum-is-slower", rows) == said
+        assert verdict("momentum-is-slower-at-all", rows) == "refuted"
 
 
 def test_networks_are_compared_seed_by_seed():

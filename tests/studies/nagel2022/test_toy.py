@@ -8,7 +8,7 @@ EXACT = {"bits": 2, "steps": 60, "step": "1/3", "targets": 7, "phases": 3, "curv
 
 
 @pytest.mark.parametrize("step", ["2/3", "1/3", "1/50"])
-def test_every_code_is_the_formulas_whatever_the_step(step):
+def test_every_code_is_the_formulas_up_to_the_edge(step):
     (row,) = toy.exact({**EXACT, "step": step}, None)
     assert row["codes"] == 3 * 7 * 3 * 60
     assert row["wrong"] == 0 and row["off_changes"] <= 2 and row["off_mean"] <= 1
@@ -27,8 +27,8 @@ def test_the_float_loss_with_the_term_is_the_quantized_loss():
     assert row == {"latents": 200, "apart": 0}
 
 
-def counted(method, start=0.4, step=0.02):
-    settings = {"targets": 8, "steps": 3000, "step": step, "method": method, "start": start}
+def counted(method, start=0.4, step=0.02, targets=8):
+    settings = {"targets": targets, "steps": 3000, "step": step, "start": start, **toy.METHODS[method]}
     return list(toy.methods(settings, None))
 
 
@@ -36,6 +36,14 @@ def counted(method, start=0.4, step=0.02):
 def test_no_method_stops_a_weight_between_two_levels(method):
     rows = counted(method)
     assert min(row["changes"] for row in rows) > 0.01
+    assert max(abs(row["mean"] - row["share"]) for row in rows) < 0.01
+
+
+@pytest.mark.parametrize(("method", "step"), [("plain", 1.5), ("momentum 0.5", 1.0), ("momentum 0.9", 0.3)])
+def test_large_steps_visit_more_levels_and_keep_the_mean_not_the_frequency(method, step):
+    rows = counted(method, step=step, targets=40)
+    assert max(row["levels"] for row in rows) > 2 == max(row["levels"] for row in counted(method))
+    assert max(row["changes"] / (2 * min(row["share"], 1 - row["share"])) for row in rows) > 1.5
     assert max(abs(row["mean"] - row["share"]) for row in rows) < 0.01
 
 

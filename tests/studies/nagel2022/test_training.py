@@ -2,12 +2,12 @@ import pytest
 import torch
 
 from coarsegrad.optim import Freeze, Induce, Watch
-from coarsegrad.studies.nagel2022 import STUDY, training
+from coarsegrad.studies.nagel2022 import STUDY, toy, training
 from coarsegrad.train.plan import TrainPlan
 
 
 def test_presets_plan_what_they_say(tmp_path):
-    kinds = {"exact", "twins", "methods", "pushed", "trace", "network"}
+    kinds = {"exact", "twins", "methods", "large", "pushed", "trace", "network"}
     planned = {p: STUDY.planned(p, {"data_folder": str(tmp_path)}) for p in STUDY.presets}
     assert all({task.kind for task in tasks} == kinds for tasks in planned.values())
     networks = {p: [t for t in tasks if t.kind == "network"] for p, tasks in planned.items()}
@@ -46,10 +46,10 @@ def test_a_killed_task_goes_on_with_what_was_trained(tmp_path):
 
 def test_rules_are_annealed_over_all_steps_and_watched_over_the_last(tmp_path):
     plan = TrainPlan(model="dscnn(width=4,blocks=1)", recipe="w3a32", epochs=6, batch_size=100)
-    freeze, watch = training._with(plan, training.ARMS["freezing"], {}).read_latent()
+    freeze, watch = training._with(plan, training.ARMS["freezing"], 2).read_latent()
     assert freeze == Freeze(threshold=0.011, initial=0.1, end=90)  # 1442 images: 15 steps an epoch
     assert watch == Watch(start=60)
-    rule, _ = training._with(plan, training.ARMS["induced float"], {}).read_latent()
+    rule, _ = training._with(plan, training.ARMS["induced float"], 2).read_latent()
     assert rule == Induce()
 
 
@@ -69,10 +69,19 @@ def test_statistics_are_as_far_apart_as_two_normals():
     assert found["apart_point"] == 0
 
 
+def test_what_decides_the_rows_is_in_the_settings():
+    (task,) = [task for task in STUDY.planned("smoke") if task.kind == "network"]
+    assert dict(task.settings["arms"]) == training.ARMS
+    assert {"voting_epochs", "oscillates_above", "bn_batches"} <= task.settings.keys()
+    for task in STUDY.planned("smoke"):
+        if task.kind == "methods":
+            assert toy.METHODS[task.settings["method"]].items() <= task.settings.items()
+
+
 def test_shares_of_oscillating_weights_are_of_all_and_by_kind():
     memory = {
         "depth1.weight": {"frequency": torch.tensor([0.0, 0.01])},
         "point1.weight": {"frequency": torch.tensor([0.004, 0.0, 0.02, 0.02, 0.02, 0.02])},
     }
-    found = training._oscillating(memory)
+    found = training._oscillating(memory, 0.005)
     assert found == {"oscillating": 5 / 8, "oscillating_depth": 1 / 2, "oscillating_point": 4 / 6}

@@ -33,7 +33,8 @@ def descent(weights, trained, ratio, run, **other):
 
 
 def network(kind, arm, seed, **other):
-    values = {"clip()": (0.1, 95.0, 5.0), training.AUTHORS: (0.1, 95.0 + (-1) ** seed, 5.0),
+    values = {"clip()": (0.1, 95.0, 5.0), "": (0.1, 95.0, 5.0),
+              training.AUTHORS: (0.1, 95.0 + (-1) ** seed, 5.0),
               training.CAP: (0.05, 97.0, 0.5), training.HEAVY: (0.2, 96.0, 0.1)}  # fmt: skip
     loss, accuracy, flips = values[arm]
     row = {"arm": arm, "seed": seed, "schedule": "constant", "epoch": 3, "epochs": 3, "largest": 0.5}
@@ -45,16 +46,16 @@ def good():
     """Rows with which every claim ends as the paper preset expects."""
     found = [
         descent(weights, trained, ratio, run) for weights in ("fixed", "binary", "ternary", "grid")
-        for trained in ("w", "both") for ratio in (0.0, 0.1, 0.3, 1.0, 3.0) for run in range(4)
+        for trained in ("w", "both") for ratio in (0.0, 0.1, 0.3, 1.0, 3.0) for run in range(40)
     ]  # fmt: skip
     found += [
-        descent("binary", "both", 0.3, run, surrogate="identity", late_turns=int(run < 25))
-        for run in range(50)
+        descent("binary", "both", 0.3, run, surrogate="identity", late_turns=int(run < 50))
+        for run in range(100)
     ]
-    arms, seeds = ("clip()", training.AUTHORS, training.CAP, training.HEAVY), range(4)
+    arms, seeds = ("clip()", "", training.AUTHORS, training.CAP, training.HEAVY), range(4)
     digits = [network("digits", arm, seed) for arm in arms for seed in seeds]
     digits += [{**row, "schedule": "cosine"} for row in digits]
-    resnet = [network("resnet20", a, s, epoch=e) for a in arms[:3] for s in seeds for e in (2, 3)]
+    resnet = [network("resnet20", a, s, epoch=e) for a in arms[:4] for s in seeds for e in (2, 3)]
     return {"descents": found, "digits": digits, "resnet20": resnet}
 
 
@@ -91,6 +92,7 @@ KNOWN, FREE = {"trained": "w"}, {"trained": "both", "weights": "binary", "surrog
         ("a-little-helps", "descents", {"trained": "both", "ratio": 0.0}, {"late_loss": 0.0}),
         ("much-freezes", "descents", {"trained": "both", "ratio": 3.0}, {"late_loss": 0.0}),
         ("digits-constant", "digits", {"arm": training.CAP}, {"train_loss": 0.5}),
+        ("digits-binary-connect", "digits", {"arm": training.CAP}, {"train_loss": 0.5}),
         ("digits-constant-accuracy", "digits", {"arm": training.CAP}, {"test_accuracy": 50.0}),
         ("digits-constant-much", "digits", {"arm": training.HEAVY}, {"train_loss": 0.0}),
         ("digits-authors", "digits", {"arm": training.AUTHORS}, {"train_loss": 0.2}),
@@ -103,6 +105,20 @@ KNOWN, FREE = {"trained": "w"}, {"trained": "both", "weights": "binary", "surrog
 )
 def test_other_rows_refute(name, kind, where, values):
     assert judge(CLAIMS[name], changed(kind, where, **values), "paper").verdict == "refuted"
+
+
+def test_a_share_of_all_or_none_has_an_interval_and_too_few_runs_decide_nothing():
+    found = CLAIMS["free-scale-trained"].estimate(good())
+    assert found.estimate == found.high == 1 and 0.9 < found.low < 0.95
+    few = {"descents": [row for row in good()["descents"] if row["run"] < 4]}
+    assert judge(CLAIMS["free-scale-trained"], few, "paper").verdict == "unresolved"
+
+
+def test_the_effect_of_blending_is_read_beside_none_and_not_beside_the_clip():
+    rows = changed("digits", {"arm": "clip()"}, train_loss=0.0, flips=0.0)
+    told = {name: judge(CLAIMS[name], rows, "paper").verdict for name in ("digits-constant", "digits-flips")}
+    assert set(told.values()) == {"confirmed"}
+    assert judge(CLAIMS["digits-binary-connect"], rows, "paper").verdict == "refuted"
 
 
 def test_descent_at_any_weight_would_be_confirmed_where_it_held():

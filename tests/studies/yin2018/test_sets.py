@@ -7,9 +7,25 @@ import pytest
 import torch
 
 from coarsegrad.optim import Blend
+from coarsegrad.studies.yin2018 import STUDY
 from coarsegrad.studies.yin2018.sets import SETS
 
 N = 5
+
+
+PINNED = {
+    "fixed": [0.5, -0.5, 0.5, 0.5], "binary": [1.0, -1.0, 1.0, 1.0], "ternary": [1.3, -1.3, 1.3, 0.0],
+    "grid": [9 / 7, -1.5, 15 / 14, 0.0],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_a_set_that_changes_is_a_new_version_of_the_tasks_that_name_it(name):
+    """A task's id holds a set's name: whoever changes what stands here raises ``version`` of its tasks."""
+    found = SETS[name].quantize(torch.tensor([[1.3, -1.5, 1.1, 0.1]]).double())
+    assert found[0].tolist() == pytest.approx(PINNED[name], abs=1e-6) and set(SETS) == set(PINNED)
+    about = [task for task in STUDY.planned("smoke") if task.settings.get("weights") == name]
+    assert {task.version for task in about} == {1}
 
 
 def latents(seed=0, runs=200):

@@ -11,7 +11,7 @@ ABOUT = {
 }
 
 
-def rows(kind="resnet20", seeds=(1, 2, 3), arms=(training.BINARY_CONNECT, training.AUTHORS, training.CAP),
+def rows(kind="resnet20", seeds=(1, 2, 3), arms=(training.BINARY_CONNECT, "", training.AUTHORS, training.CAP),
          largest=0.3):  # fmt: skip
     found = []
     for seed in seeds:
@@ -30,17 +30,20 @@ def rows(kind="resnet20", seeds=(1, 2, 3), arms=(training.BINARY_CONNECT, traini
 
 def test_resnet_says_that_its_schedule_is_short_and_whether_the_clip_acted():
     chapter = training_story.resnet(rows())
-    assert "no claim about full schedules" in chapter.text and "no latent at its bounds" in chapter.text
-    assert "latents at its bounds, 1 and -1" in training_story.resnet(rows(largest=1.0)).text
+    assert "no claim about full schedules" in chapter.text and "its bounds in 0 of 3 runs" in chapter.text
+    assert "in 3 of 3 runs, so its clip acts" in training_story.resnet(rows(largest=1.0)).text
+    digits = training_story.digits(rows("digits", largest=1.5)).text
+    assert "so its clip acts; with neither the largest latent is 1.50" in digits
     assert draw(chapter.figures["resnet20"]).startswith("<svg")
 
 
-def test_tables_hold_paired_differences_from_binary_connect():
+def test_tables_hold_paired_differences_from_none_and_from_binary_connect():
     table = training_story.resnet(rows()).tables[0]
     columns = list(table.columns)
     by_arm = {row[columns.index("arm")]: row for row in table.rows}
-    gap = columns.index("accuracy [%], less BinaryConnect")
-    assert by_arm["blending 0.01"][gap] == "2 [2, 2]" and by_arm["BinaryConnect"][gap] == "–"
+    clipped, none = (columns.index(f"accuracy [%], less {name}'s") for name in ("BinaryConnect", "neither"))
+    assert by_arm["blending 0.01"][clipped] == "3 [3, 3]" and by_arm["BinaryConnect"][clipped] == "–"
+    assert by_arm["blending 0.01"][none] == "2 [2, 2]"
 
 
 def test_one_seed_has_no_interval_and_still_reads():

@@ -1,5 +1,6 @@
 import pytest
 
+from coarsegrad.studies.part import part
 from coarsegrad.studies.verdict import judge
 from coarsegrad.studies.yin2019 import STUDY, tasks, training
 from coarsegrad.studies.yin2019.fields import PAPERS
@@ -67,7 +68,7 @@ def test_a_part_of_the_images_is_the_first_of_them(tmp_path):
     from coarsegrad.train import data
 
     few = {**TINY, "train_images": 50, "test_images": 20, "data_folder": None}
-    found, whole = data.load(f"npz:{training._part(few, tmp_path)}"), data.load(TINY["data"])
+    found, whole = data.load(part(few, tmp_path)["data"]), data.load(TINY["data"])
     assert len(found.train_images) == 50 and (found.test_images == whole.test_images[:20]).all()
     assert (found.train_labels == whole.train_labels[:50]).all()
     rows = list(training.table_one(few, tmp_path))

@@ -43,10 +43,11 @@ def _found(rows: Rows) -> str:
         codes, wrong = (sum(row[key] for row in exact) for key in ("codes", "wrong"))
         told.append(
             f"**Found.** The toy is a rotation of the circle: of {codes:,} levels computed in fractions "
-            f"{wrong:,} differ from the formula's. The frequency depends on the target's place between "
-            "two levels alone. Dampening by half the curvature stops every weight; the same strength with "
-            "the other sign makes a float loss the quantized one: the two papers speak of the two signs of "
-            "one term."
+            f"{wrong:,} differ from the formula's. While step times curvature is at most 1 the frequency "
+            "depends on the target's place between two levels alone. Dampening by half the curvature "
+            "stops every weight; the same strength with the other sign makes a float loss the quantized "
+            "one: the two papers speak of the two signs of one term, at strengths that the table of the arms "
+            "holds beside one another."
         )
     return " ".join([*told, findings(rows)]).strip()
 
@@ -55,15 +56,16 @@ def _rotation(rows: Rows) -> Chapter:
     title = "One weight: a rotation of the circle"
     text = (
         "Let the loss be h (q(w) - w*)² / 2, the levels s apart, the target the share r of the way from "
-        "the level below it to the one above. Straight through, the latent rises by η h s r a step below "
-        "the threshold, and falls by η h s (1 - r) above. Both moves are the same up to η h s: on the "
-        "interval of that length around the threshold, closed to a circle, each step is the rotation by "
-        "r. So the weight is at the upper level r of the time, and changes its level at 2 min(r, 1 - r) "
-        "of the steps: twice the target's distance to the nearest level, in units of s. The step size, "
-        "the curvature and the bits decide how far the latent swings, and nothing else.\n\nThe levels "
-        "are the bits of a first-order sigma-delta modulator, and their running mean is the target, up "
-        "to s / n after n steps: *no iterate is right, and their mean is*. The level nearest to the "
-        "target is the one where the weight is more often: a vote, or a frozen running mean, finds it. "
+        "the level below it to the one above. Straight through, the latent rises by η h s r a step "
+        "below the threshold, and falls by η h s (1 - r) above. Both moves are the same up to η h s: on "
+        "the interval of that length around the threshold, closed to a circle, each step is the "
+        "rotation by r. *This asks for η h ≤ 1*: a longer interval reaches a third level. Then the "
+        "weight is at the upper level r of the time, and changes its level at 2 min(r, 1 - r) of the "
+        "steps: twice the target's distance to the nearest level, in units of s. The step size, the "
+        "curvature and the bits decide how far the latent swings, and nothing else.\n\nThe levels are "
+        "the bits of a first-order sigma-delta modulator, and their running mean is the target, up to s "
+        "/ n after n steps: *no iterate is right, and their mean is*. The level nearest to the target "
+        "is the one where the weight is more often: a vote, or a frozen running mean, finds it. "
         "*Theorem; derived here, checked in fractions.*"
     )
     exact, traces = rows.get("exact", ()), rows.get("trace", ())
@@ -98,8 +100,7 @@ def _traces(traces: Sequence[Row]) -> dict[str, Figure]:
     lines.append(drawn.line(ends, [share, share], "target", dashed=True))
     return {
         "trace": drawn.figure(
-            "The latent climbs to the threshold and swings there: the wider the larger the step, never "
-            "less often",
+            "A latent at the threshold between two levels, for two step sizes below the edge",
             "step", "latent [spacings]", lines,
             caption=f"Levels at 0 and 1, target {share:g}.",
         )
@@ -112,28 +113,31 @@ def _methods(rows: Rows) -> Chapter:
     if not found:
         return Chapter(title, NOTHING)
     steps = sorted({row["step"] for row in found}, reverse=True)
-    table = []
+    table, everywhere = [], [*found, *rows.get("large", ())]
     for name in dict.fromkeys(row["method"] for row in found):
-        for step in steps:
-            mine = methods(rows, name, step=step)
+        for step in sorted({row["step"] for row in everywhere if row["method"] == name}, reverse=True):
+            mine = methods({"methods": everywhere}, name, step=step)
             ratio = [row["changes"] / level_changes(row["share"]) for row in mine]
             off = max(abs(row["mean"] - row["share"]) for row in mine)
             table.append(
                 {"method": name, "step": step, "changes over the formula's, least": min(ratio),
-                 "largest": max(ratio), "mean level off, largest": off}
+                 "largest": max(ratio), "mean level off, largest": off,
+                 "levels visited, most": max(row["levels"] for row in mine)}
             )  # fmt: skip
     beyond = methods(rows, "PSG", beyond=True)
     moved = sum(row["changes"] > 0 for row in beyond)
     text = (
         "With momentum the latent and the gradients still balance, so the mean of the levels is still "
-        "the target; but each swing lasts longer, and the weight changes its level less often. Without "
-        "it every visit to the rarer level lasts a single step: 2 min(r, 1 - r) is the *most* often that "
-        "anything can change level and keep that mean. *EWGS* (δ = 0.2 and 1) and *PSG* multiply the "
-        "gradient by a number that depends on the distance to the level, and that is the same on both "
-        "sides of the threshold: the rotation is by r in the limit of small steps. No factor that stays "
-        "positive can stop it, as the paper says.\n\nOne exception: PSG's factor, as in its authors' "
-        "code, is *zero at a level*. A latent that comes from beyond the upper level comes to rest "
-        f"there, right or wrong: of {len(beyond)} started there {moved} oscillate."
+        "the target; but at small steps each swing lasts longer, and the weight changes its level less "
+        "often. Without it every visit to the rarer level lasts a single step: 2 min(r, 1 - r) is the "
+        "*most* often that anything can change level and keep that mean *between two levels*. Where η h "
+        "is above 1, or momentum carries the latent farther, a third level is visited and none of this "
+        "binds: the last column says where, and the changes beside it. *EWGS* (δ = 0.2 and 1) and *PSG* "
+        "multiply the gradient by a number that depends on the distance to the level, and that is the "
+        "same on both sides of the threshold: the rotation is by r in the limit of small steps. No "
+        "factor that stays positive can stop it, as the paper says.\n\nOne exception: PSG's factor, as "
+        "in its authors' code, is *zero at a level*. A latent that comes from beyond the upper level "
+        f"comes to rest there, right or wrong: of {len(beyond)} started there {moved} oscillate."
     )
     lines: list[Any] = []
     shares = sorted({row["share"] for row in found})
@@ -148,10 +152,9 @@ def _methods(rows: Rows) -> Chapter:
             style = {"color": (0, 2, 1, 5, 3)[color]}
             lines.append(drawn.dots([r["share"] for r in mine], [r["changes"] for r in mine], name, **style))
     figure = drawn.figure(
-        "A weight changes its level in proportion to its target's distance from the grid; momentum "
-        "lowers that",
+        "How often a weight changes its level, over its target's place, by method",
         "target's place between two levels", "changes of level per step", lines,
-        caption=f"Step {steps[-1]:g}, the second half of the steps; plain, EWGS and PSG lie on one another.",
+        caption=f"Step {steps[-1]:g}, the second half of the steps.",
     )  # fmt: skip
     return Chapter(title, text, (TableView.of(table),), {"frequency": figure}, columns=1)
 
@@ -192,7 +195,7 @@ def _pushed(rows: Rows) -> Chapter:
             )
         )
     figure = drawn.figure(
-        "Dampening brings the frequency to 0 at the target's distance from the grid; inducing raises it",
+        "How often a weight changes its level, over the strength of the term",
         "strength λ / h, below 0: dampening", "changes of level per step", lines,
         caption=f"Quantized loss, step {found[0]['step']:g}; dashed: the formula.",
     )  # fmt: skip

@@ -8,16 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from coarsegrad.sim.oscillation import Factor, Weight, ewgs, psg
+from coarsegrad.sim.oscillation import Weight, ewgs, psg
 from coarsegrad.studies.verdict import Row
 from coarsegrad.theory import oscillation
 
 Settings = Mapping[str, Any]
-METHODS: dict[str, tuple[float, Factor | None]] = {
-    "plain": (0.0, None), "momentum 0.5": (0.5, None), "momentum 0.9": (0.9, None),
-    "EWGS 0.2": (0.0, ewgs(0.2)), "EWGS 1": (0.0, ewgs(1.0)), "PSG": (0.0, psg(2.0)),
+METHODS: dict[str, dict[str, float]] = {
+    "plain": {}, "momentum 0.5": {"momentum": 0.5}, "momentum 0.9": {"momentum": 0.9},
+    "EWGS 0.2": {"ewgs": 0.2}, "EWGS 1": {"ewgs": 1.0}, "PSG": {"psg": 2.0},
 }  # fmt: skip
-"""Momentum, and what multiplies the gradient; PSG's factor is 1 at the threshold."""
+"""Settings by name: momentum, or what multiplies the gradient; PSG's factor is 1 at the threshold."""
+_FACTORS = {"ewgs": ewgs, "psg": psg}
 _QUARTER = Fraction(1, 4)
 
 
@@ -73,10 +74,13 @@ def twins(settings: Settings, place: Path) -> Iterator[Row]:
 
 
 def methods(settings: Settings, place: Path) -> Iterator[Row]:
-    """By one method, from ``start`` between two levels or beyond: a row per target, the later steps."""
-    momentum, factor = METHODS[settings["method"]]
+    """By one method, from ``start`` between two levels or beyond: a row per target, the later steps.
+
+    ``momentum``, ``ewgs`` or ``psg``: its number, as in ``METHODS``.
+    """
+    factor = next((make(settings[name]) for name, make in _FACTORS.items() if name in settings), None)
     shares = _between(settings["targets"])
-    weight = Weight(shares, 1.0, settings["step"], momentum=momentum, factor=factor)
+    weight = Weight(shares, 1.0, settings["step"], momentum=settings.get("momentum", 0), factor=factor)
     for share, seen in zip(
         shares, _late(weight, shares * 0 + settings["start"], settings["steps"]).T, strict=True
     ):
@@ -117,6 +121,7 @@ def _counted(codes: Any) -> Row:
         "mean": float(codes.mean()),
         "changes": float((codes[1:] != codes[:-1]).mean()),
         "last": float(codes[-1]),
+        "levels": int(codes.max() - codes.min()) + 1,
     }
 
 

@@ -1,6 +1,6 @@
 """A small depthwise-separable network: what becomes of it with and without its oscillations, seed by seed."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from coarsegrad.studies.part import part
 from coarsegrad.studies.verdict import Row
 
 if TYPE_CHECKING:
@@ -16,22 +17,22 @@ if TYPE_CHECKING:
 
 Settings = Mapping[str, Any]
 ARMS = {
-    "none": (),
-    "dampening": ("dampen(strength=0.1,end={end})",),
-    "freezing": ("freeze(threshold=0.011,initial=0.1,end={end})",),
-    "inducing": ("induce(strength=1.0,quantized=True)",),
-    "induced float": ("induce(strength=1.0)",),
-    "float": ("induce(strength=0.0)",),
+    "none": "",
+    "dampening": "dampen(strength=0.1,end={end})",
+    "freezing": "freeze(threshold=0.011,initial=0.1,end={end})",
+    "inducing": "induce(strength=1.0,quantized=True)",
+    "inducing alike": "induce(strength=0.1,quantized=True,mean=False)",
+    "induced float": "induce(strength=1.0)",
+    "float": "induce(strength=0.0)",
 }
-"""Rules of the latents, with the strengths of Nagel et al.'s script for 3 bits and Wenshøj et al.'s code."""
+"""Rules of the latents, with the strengths of Nagel et al.'s script for 3 bits and Wenshøj et al.'s code.
+
+Theirs is divided by the number of a layer's weights; ``inducing alike`` has dampening's strength a weight.
+"""
 AVERAGING = "averaging"
 """No run of its own: the votes on ``none``'s levels over its last epochs."""
 TRAINED_FLOAT = ("induced float", "float")
 """The loss saw the latents; quantized by least squares when training was over."""
-OSCILLATING = 0.005
-"""Oscillations per step above which a weight is said to oscillate, after Nagel et al."""
-VOTING_EPOCHS = 2
-_BATCHES = 50
 _KINDS = ("depth", "point")
 
 
@@ -39,14 +40,15 @@ def network(settings: Settings, place: Path) -> Iterator[Row]:
     """One seed: every arm under every schedule, from one float network.
 
     Rows ``accuracy``: an arm's network quantized to ``tested`` bits (32: its latents), percent of the test
-    images right with the batch norms' statistics of training (``stale``) and re-estimated (``fresh``). Rows
-    ``watched``: shares of oscillating weights, and how far the two kinds of statistics are apart. What is
-    trained stays in ``place``: a killed task goes on from its checkpoints.
+    images right with the batch norms' statistics of training (``stale``) and re-estimated on ``bn_batches``
+    (``fresh``). Rows ``watched``: shares of weights with more than ``oscillates_above`` oscillations per
+    step, how far the two kinds of statistics are apart, and the sizes of the layers. ``arms``: (name, rule)
+    each. What is trained stays in ``place``: a killed task goes on from its checkpoints.
     """
     from coarsegrad.train.loop import train
     from coarsegrad.train.plan import TrainPlan
 
-    base = {key: settings[key] for key in ("model", "batch_size", "seed")} | _data(settings, place)
+    base = {key: settings[key] for key in ("model", "batch_size", "seed")} | part(settings, place)
     start = TrainPlan(**base, recipe=None, epochs=settings["pretrain_epochs"], lr=settings["pretrain_lr"])
     for row in train(start, place / "start"):
         last = row
@@ -57,9 +59,9 @@ def network(settings: Settings, place: Path) -> Iterator[Row]:
             epochs=settings["epochs"], lr=settings["lr"], schedule=schedule,
             start=str(place / "start" / "checkpoint.pt"),
         )  # fmt: skip
-        for arm, rules in ARMS.items():
+        for arm, rule in settings["arms"]:
             about = {"schedule": schedule, "arm": arm}
-            own, folder = _with(plan, rules, settings), place / f"{schedule}-{arm}"
+            own, folder = _with(plan, rule, settings["voting_epochs"]), place / f"{schedule}-{arm}"
             for row in train(own, folder):
                 last = row
             with _again(own, folder) as run:
@@ -68,13 +70,13 @@ def network(settings: Settings, place: Path) -> Iterator[Row]:
                     yield {**about, **row, **(scores if row["what"] == "watched" else {})}
 
 
-def _with(plan: "TrainPlan", rules: Iterable[str], settings: Settings) -> "TrainPlan":
-    """The plan with these rules, annealed over all its steps, and watched over its last."""
+def _with(plan: "TrainPlan", rule: str, voting_epochs: int) -> "TrainPlan":
+    """The plan with this rule, annealed over all its steps, and watched over its last."""
     from coarsegrad.train.build import load_data
 
     epoch = len(load_data(plan).train_batches(plan.batch_size))
-    first = epoch * max(0, plan.epochs - VOTING_EPOCHS)
-    rules = [rule.format(end=epoch * plan.epochs) for rule in rules]
+    first = epoch * max(0, plan.epochs - voting_epochs)
+    rules = [rule.format(end=epoch * plan.epochs)] if rule else []
     return replace(plan, latent=(*rules, f"watch(start={first})"))
 
 
@@ -104,7 +106,11 @@ def _seen(run: "Run", arm: str, settings: Settings) -> Iterator[Row]:
     frozen = [
         state["frozen"] for p, _ in optimizer.pairs for state in optimizer.memory(p) if "frozen" in state
     ]
-    watched = {**_oscillating(memory), "frozen": _share(frozen)}
+    sizes = [p.numel() for p, _ in optimizer.pairs]
+    watched = {
+        **_oscillating(memory, settings["oscillates_above"]), "frozen": _share(frozen),
+        "smallest_layer": min(sizes), "largest_layer": max(sizes),
+    }  # fmt: skip
     latents = {key.replace(".parametrizations.weight.original", ".weight"): value.clone()
                for key, value in run.model.state_dict().items()}  # fmt: skip
 
@@ -113,7 +119,7 @@ def _seen(run: "Run", arm: str, settings: Settings) -> Iterator[Row]:
 
     def both(model: nn.Module) -> Row:
         stale = accuracy(model)
-        _reestimate(run, model)
+        _reestimate(run, model, settings["bn_batches"])
         return {"stale": stale, "fresh": accuracy(model)}
 
     with optimizer.hard():
@@ -147,20 +153,20 @@ def _requantized(run: "Run", latents: Mapping[str, Tensor], bits: int) -> nn.Mod
     return quantized(replace(run.plan, recipe=f"weight=uniform(bits={bits})"), model, run.data.in_shape)
 
 
-def _reestimate(run: "Run", model: nn.Module) -> None:
+def _reestimate(run: "Run", model: nn.Module, batches: int) -> None:
     from coarsegrad.nn import reestimate_bn
 
-    batches = run.data.train_batches(run.plan.batch_size, seed=run.plan.seed).epoch(run.plan.total_epochs)
-    reestimate_bn(model, (images for _, (images, _) in zip(range(_BATCHES), batches, strict=False)))
+    epoch = run.data.train_batches(run.plan.batch_size, seed=run.plan.seed).epoch(run.plan.total_epochs)
+    reestimate_bn(model, (images for _, (images, _) in zip(range(batches), epoch, strict=False)))
 
 
 def _statistics(model: nn.Module) -> dict[str, Tensor]:
     return {key: value.clone() for key, value in model.state_dict().items() if ".running_" in key}
 
 
-def _oscillating(memory: Mapping[str, Mapping[str, Tensor]]) -> Row:
+def _oscillating(memory: Mapping[str, Mapping[str, Tensor]], above: float) -> Row:
     """Shares of weights: of all, of depthwise and of pointwise convolutions."""
-    often = {place: watched["frequency"] > OSCILLATING for place, watched in memory.items()}
+    often = {place: watched["frequency"] > above for place, watched in memory.items()}
     kinds = {f"oscillating_{k}": [o for place, o in often.items() if place.startswith(k)] for k in _KINDS}
     return {name: _share(found) for name, found in {"oscillating": list(often.values()), **kinds}.items()}
 
@@ -181,26 +187,3 @@ def _apart(stale: Mapping[str, Tensor], fresh: Mapping[str, Tensor]) -> Row:
             moved = (fresh[key].double() - stale[key].double()).square() / stale[other].double()
             found[kind].append((ratio + moved - 1 - ratio.log()) / 2)
     return {f"apart_{kind}": float(torch.cat(layers).mean()) for kind, layers in found.items()}
-
-
-def _data(settings: Settings, place: Path) -> Row:
-    """Of the plan: the data set, or a file with its first images."""
-    import numpy as np
-
-    from coarsegrad.train import data
-
-    if settings["train_images"] is None:
-        return {"data": settings["data"], "data_folder": settings["data_folder"]}
-    file = place / "part.npz"
-    if not file.exists():
-        found = data.load(settings["data"], folder=settings["data_folder"])
-        arrays = {"classes": np.array(found.classes)}
-        for which in ("train", "test"):
-            kept = slice(settings[f"{which}_images"])
-            arrays[f"x_{which}"] = getattr(found, f"{which}_images")[kept].numpy()
-            arrays[f"y_{which}"] = getattr(found, f"{which}_labels")[kept].numpy()
-        place.mkdir(parents=True, exist_ok=True)
-        beside = file.with_name(".part.npz")
-        np.savez(beside, **arrays)  # pyright: ignore[reportArgumentType]
-        beside.replace(file)
-    return {"data": f"npz:{file}", "data_folder": None}

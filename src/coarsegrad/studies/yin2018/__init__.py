@@ -70,7 +70,7 @@ STUDY = Study(
         "smoke": "seconds: every measure once, small",
         "quick": "about five minutes on two cores: one size, 12 seeds of a small network on digits",
         "paper": "two hours on two cores with --data-folder: three sizes, 20 seeds on digits, and three of "
-        "ResNet-20 on CIFAR-10 for three epochs",
+        "ResNet-20 on CIFAR-10 for two epochs",
     },
     tasks=tasks,
     claims=CLAIMS,

@@ -14,12 +14,16 @@ from coarsegrad.studies.verdict import Row, Rows
 Settings = Mapping[str, Any]
 BINARY_CONNECT = "clip()"
 ARMS = {
-    BINARY_CONNECT: "BinaryConnect", "": "neither", "blend(rho=1e-05)": "blending 0.00001",
+    BINARY_CONNECT: "BinaryConnect", "": "neither, unclipped", "blend(rho=1e-05)": "blending 0.00001",
     "blend(rho=0.0001)": "blending 0.0001", "blend(rho=0.001)": "blending 0.001",
     "blend(rho=0.01)": "blending 0.01", "blend(rho=0.1,cap=0.1)": "blending 0.1",
 }  # fmt: skip
-"""Rules for latents by their written form; 0.00001 and 0.01 are start and cap of the authors' code."""
-AUTHORS, CAP, HEAVY = "blend(rho=1e-05)", "blend(rho=0.01)", "blend(rho=0.1,cap=0.1)"
+"""Rules for latents by their written form.
+
+In the authors' code the weight grows every epoch, from 0.00001 up to 0.01; here each is kept. BinaryConnect
+clips latents, the others do not: what blending does is seen beside ``NEITHER``.
+"""
+NEITHER, AUTHORS, CAP, HEAVY = "", "blend(rho=1e-05)", "blend(rho=0.01)", "blend(rho=0.1,cap=0.1)"
 SCHEDULES = ("constant", "cosine")
 _DIGITS = {
     "data": "digits", "model": "mlp(widths=(32,32))", "batch_size": 64, "lr": 0.05, "momentum": 0.9,
@@ -27,8 +31,8 @@ _DIGITS = {
 }  # fmt: skip
 _CIFAR = {
     "data": "cifar10", "model": "resnet20", "batch_size": 128, "lr": 0.1, "momentum": 0.9,
-    "weight_decay": 1e-4, "epochs": 3, "pretrain_epochs": 2, "schedule": "step(epochs=(2,))",
-    "arms": (BINARY_CONNECT, AUTHORS, CAP),
+    "weight_decay": 1e-4, "epochs": 2, "pretrain_epochs": 1, "schedule": "step(epochs=(1,))",
+    "arms": (BINARY_CONNECT, NEITHER, AUTHORS, CAP),
 }  # fmt: skip
 _SCORES = ("train_loss", "test_loss", "test_accuracy")
 _BITS = {"recipe": "w1a4", "first": "w1a8", "last": None}
@@ -102,7 +106,7 @@ def at(
 
 
 def gap(
-    kind: str, key: str, arm: str, other: str = BINARY_CONNECT, **when: Any
+    kind: str, key: str, arm: str, other: str = NEITHER, **when: Any
 ) -> Callable[[Rows], Interval | None]:
     """Mean over seeds of the paired difference of a column, ``when`` as `at` has it; None for one seed."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from coarsegrad.measure import Interval, mean_interval
+from coarsegrad.studies.part import part
 from coarsegrad.studies.study import Task, check_data
 from coarsegrad.studies.verdict import Claim, Row, Rows
 from coarsegrad.studies.yin2019.fields import PAPERS
@@ -82,8 +83,7 @@ def table_one(settings: Settings, place: Path) -> Iterator[Row]:
     own = ("seed", "tiny_rate", "tiny_epochs", "train_images", "test_images")
     base = {k: v for k, v in settings.items() if k not in own}
     place.mkdir(parents=True, exist_ok=True)
-    if settings["train_images"] is not None:
-        base |= {"data": f"npz:{_part(settings, place)}", "data_folder": None}
+    base |= part(settings, place)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     places = {"seed": settings["seed"], "first": None, "last": None, "device": device}
     comparison = Comparison.of(
@@ -103,26 +103,6 @@ def table_one(settings: Settings, place: Path) -> Iterator[Row]:
         origin = str(row["activation_surrogate"])
         if bits_of[row["bits"]] == 4 and origin in ("relu", "clipped_relu"):
             yield from _with_identity(settings, place, row, origin)
-
-
-def _part(settings: Settings, place: Path) -> Path:
-    """A file with the first images of the data set."""
-    import numpy as np
-
-    from coarsegrad.train import data
-
-    file = place / "part.npz"
-    if not file.exists():
-        found = data.load(settings["data"], folder=settings["data_folder"])
-        arrays = {"classes": np.array(found.classes)}
-        for which in ("train", "test"):
-            kept = slice(settings[f"{which}_images"])
-            arrays[f"x_{which}"] = getattr(found, f"{which}_images")[kept].numpy()
-            arrays[f"y_{which}"] = getattr(found, f"{which}_labels")[kept].numpy()
-        beside = file.with_name(".part.npz")
-        np.savez(beside, **arrays)  # pyright: ignore[reportArgumentType]
-        beside.replace(file)
-    return file
 
 
 def _with_identity(settings: Settings, place: Path, end: Row, origin: str) -> Iterator[Row]:

@@ -1,0 +1,23 @@
+import pytest
+import torch
+
+from coarsegrad.studies.part import part
+from coarsegrad.train import data
+
+SETTINGS = {"data": "digits", "data_folder": None, "train_images": 30, "test_images": 10}
+
+
+def test_a_part_is_the_first_images_in_a_file_that_is_written_once(tmp_path):
+    of_plan = part(SETTINGS, tmp_path / "task")
+    found, whole = data.load(of_plan["data"]), data.load("digits")
+    assert (len(found.train_images), len(found.test_images)) == (30, 10) and of_plan["data_folder"] is None
+    assert torch.equal(found.train_labels, whole.train_labels[:30])
+    written = (tmp_path / "task" / "part.npz").stat().st_mtime_ns
+    assert part(SETTINGS, tmp_path / "task") == of_plan
+    assert (tmp_path / "task" / "part.npz").stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize("folder", [None, "/somewhere"])
+def test_without_a_number_the_data_are_as_they_are(tmp_path, folder):
+    whole = part({**SETTINGS, "train_images": None, "data_folder": folder}, tmp_path)
+    assert whole == {"data": "digits", "data_folder": folder} and not list(tmp_path.iterdir())
