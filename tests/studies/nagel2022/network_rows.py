@@ -4,7 +4,7 @@ from coarsegrad.studies.nagel2022.network_story import NAMES
 from coarsegrad.studies.nagel2022.training import AVERAGING, TRAINED_FLOAT
 
 BESIDE = {
-    "model": "dscnn(width=4)", "data": "digits", "train_images": None, "bits": 3, "epochs": 2,
+    "model": "dscnn(width=4)", "data": "fashion_mnist", "train_images": None, "bits": 3, "epochs": 2,
     "pretrain_epochs": 1, "lr": 0.05, "voting_epochs": 2, "oscillates_above": 0.005, "bn_batches": 50,
 }  # fmt: skip
 

@@ -99,3 +99,9 @@ def test_a_seed_that_lacks_an_arm_is_left_out():
     assert verdict("freezing-gains-beyond", rows) != "not run"
     rows = {"network": [r for r in network_rows() if r.get("arm") != "freezing"]}
     assert verdict("freezing-gains-beyond", rows) == "not run"
+
+
+def test_what_digits_cannot_tell_is_not_judged_on_them():
+    rows = {"network": [{**row, "data": "digits"} for row in network_rows(fresh={"freezing": 1.0})]}
+    assert verdict("freezing-gains-beyond", rows) == "not run"
+    assert verdict("dampening-stops", rows) != "not run"

@@ -5,7 +5,17 @@ from typing import Any
 
 from coarsegrad.measure import Interval, mean_interval
 from coarsegrad.studies.nagel2022.training import AVERAGING
-from coarsegrad.studies.verdict import CONFIRMED, REFUTED, UNRESOLVED, Claim, Row, Rows, exactly, extreme
+from coarsegrad.studies.verdict import (
+    CONFIRMED,
+    NOT_RUN,
+    REFUTED,
+    UNRESOLVED,
+    Claim,
+    Row,
+    Rows,
+    exactly,
+    extreme,
+)
 from coarsegrad.theory.oscillation import level_changes
 
 Estimate = Callable[[Rows], Interval | None]
@@ -225,7 +235,16 @@ def _net(
     id: str, says: str, source: str, number: str, estimate: Estimate, *expected: str, **more: Any
 ) -> Claim:
     told: dict[str, str] = dict(zip(("quick", "paper"), expected, strict=True))
+    if told["quick"] == UNRESOLVED:  # digits are too easy and too few to tell: they are shown, not judged
+        told["quick"], estimate = NOT_RUN, _beyond_digits(estimate)
     return Claim(id, says, "simulation", source, number, estimate, expected=told, **{"least": 0.0, **more})
+
+
+def _beyond_digits(estimate: Estimate) -> Estimate:
+    def judged(rows: Rows) -> Interval | None:
+        return None if any(row["data"] == "digits" for row in rows.get("network", ())) else estimate(rows)
+
+    return judged
 
 
 _NETWORK = (
