@@ -123,7 +123,7 @@ class Study:
             if value is not None and name not in self.takes:
                 raise ValueError(f"{self.name} takes no --{name.replace('_', '-')}: leave it away")
         tasks = list(self.tasks(preset, options or {}))
-        if self.then is not None and table is not None and all(table.done(task.id) for task in tasks):
+        if self.then is not None and table is not None and {task.id for task in tasks} <= _known(table):
             tasks += self.then(preset, options or {}, _rows_of(tasks, table))
         seen = set()
         for task in tasks:
@@ -187,7 +187,7 @@ def _done(
     tasks: list[Task], told: int, measured: Callable, table: Table, glances: "_Glances", name: str
 ) -> Iterator[Row]:
     """Do what of the tasks is not known; a row for each, but for the first ``told``, which are."""
-    known = {task["task_id"] for task in table.tasks()}
+    known = _known(table)
     ahead = [task for task in tasks if task.id not in known]
     done = told
     for task in tasks[told:]:
@@ -213,6 +213,10 @@ def results(
     """The rows of the preset's finished tasks, by kind; only kinds that have some."""
     table = table_of(folder)
     return _rows_of(study.planned(preset, options, table), table)
+
+
+def _known(table: Table) -> set[str]:
+    return {task["task_id"] for task in table.tasks()}
 
 
 def _rows_of(tasks: Iterable[Task], table: Table) -> dict[str, list[Row]]:

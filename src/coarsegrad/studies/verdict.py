@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from coarsegrad.measure import Interval
+from coarsegrad.measure import Interval, mean_interval
 
 Row = dict[str, Any]
 Rows = Mapping[str, Sequence[Row]]
@@ -136,6 +136,16 @@ def decide(found: Interval | None, least: float, most: float, margin: float = 0.
 def exactly(value: float | None) -> Interval | None:
     """A number that has no error: a count of what was tried, a value of a formula; None stays None."""
     return None if value is None else Interval(float(value), float(value), float(value))
+
+
+def paired(a: Mapping[int, float], b: Mapping[int, float]) -> Interval | None:
+    """Mean with its interval of a - b over the seeds of both, one number a seed; None for fewer than two.
+
+    >>> print(paired({1: 5.0, 2: 7.0, 3: 0.0}, {1: 4.0, 2: 4.0}))
+    2 [-10.71, 14.71]
+    """
+    both = [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())]
+    return mean_interval(both) if len(both) > 1 else None
 
 
 def extreme(

@@ -6,9 +6,9 @@ from coarsegrad.measure import mean_interval
 from coarsegrad.studies import drawn
 from coarsegrad.studies.long2021.features import SIZE
 from coarsegrad.studies.long2021.told import word
-from coarsegrad.studies.long2021.training import WEIGHTS, finals, name, paired
+from coarsegrad.studies.long2021.training import WEIGHTS, finals, name
 from coarsegrad.studies.study import Chapter
-from coarsegrad.studies.verdict import Row, Rows
+from coarsegrad.studies.verdict import Row, Rows, paired
 from coarsegrad.view import Figure, Marks, TableView
 
 TITLE = "LeNet-5, and where its features lie"

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from coarsegrad.measure import Interval, mean_interval
+from coarsegrad.measure import Interval
 from coarsegrad.studies.long2021.features import all_classes, features, lie, nearest
 from coarsegrad.studies.long2021.grid import PAPERS
 from coarsegrad.studies.long2021.told import word
 from coarsegrad.studies.study import Task, check_data
-from coarsegrad.studies.verdict import CONFIRMED, Claim, Row, Rows
+from coarsegrad.studies.verdict import CONFIRMED, Claim, Row, Rows, paired
 
 Settings = Mapping[str, Any]
 BITS, WEIGHTS = (2, 4), ("float", "binary")
@@ -114,12 +114,6 @@ def finals(rows: Rows, key: str) -> dict[tuple[str, int, str], dict[int, float]]
             arm = row["weights"], row["bits"], row["surrogate"]
             found.setdefault(arm, {})[row["seed"]] = row[key]
     return found
-
-
-def paired(a: Mapping[int, float], b: Mapping[int, float]) -> Interval | None:
-    """The mean of a - b over the seeds of both; None for fewer than two."""
-    both = [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())]
-    return mean_interval(both) if len(both) > 1 else None
 
 
 def gap(better: tuple[str, int, str], worse: tuple[str, int, str]) -> Callable[[Rows], Interval | None]:

@@ -1,6 +1,6 @@
 """What is claimed: of the toy by theorem, and of the network by intervals over paired seeds."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from coarsegrad.measure import Interval, mean_interval
@@ -15,6 +15,7 @@ from coarsegrad.studies.verdict import (
     Rows,
     exactly,
     extreme,
+    paired,
 )
 from coarsegrad.theory.oscillation import level_changes
 
@@ -41,12 +42,6 @@ def accuracy(rows: Rows, arm: str, schedule: str, norms: str, tested: int | None
     """Percent right, seed by seed; ``norms``: ``stale`` or ``fresh``; ``tested`` None: bits trained for."""
     found = network_rows(rows, "accuracy", arm=arm, schedule=schedule)
     return {row["seed"]: row[norms] for row in found if row["tested"] == (tested or row["bits"])}
-
-
-def paired(a: Mapping[int, float], b: Mapping[int, float]) -> Interval | None:
-    """Mean over seeds of a - b; None for fewer than two seeds."""
-    both = [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())]
-    return mean_interval(both) if len(both) > 1 else None
 
 
 def gain(rows: Rows, arm: str, schedule: str, tested: int | None = None) -> dict[int, float]:

@@ -6,10 +6,10 @@ from coarsegrad import spec
 from coarsegrad.measure import Interval, mean_interval
 from coarsegrad.optim import RULES, Dampen, Induce
 from coarsegrad.studies import drawn
-from coarsegrad.studies.nagel2022.claims import accuracy, by_seed, gain, network_rows, paired
+from coarsegrad.studies.nagel2022.claims import accuracy, by_seed, gain, network_rows
 from coarsegrad.studies.nagel2022.training import ARMS, AVERAGING, TRAINED_FLOAT
 from coarsegrad.studies.study import Chapter
-from coarsegrad.studies.verdict import Row, Rows
+from coarsegrad.studies.verdict import Row, Rows, paired
 from coarsegrad.view import Bars, Figure, TableView
 
 NAMES = (*list(ARMS)[:3], AVERAGING, *list(ARMS)[3:])

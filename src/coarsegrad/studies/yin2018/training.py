@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from coarsegrad.measure import Interval, mean_interval
+from coarsegrad.measure import Interval
 from coarsegrad.studies.study import Task, check_data
-from coarsegrad.studies.verdict import Row, Rows
+from coarsegrad.studies.verdict import Row, Rows, paired
 
 Settings = Mapping[str, Any]
 BINARY_CONNECT = "clip()"
@@ -112,8 +112,6 @@ def gap(
 
     def estimate(rows: Rows) -> Interval | None:
         found = at(rows, kind, key, **when)
-        a, b = found.get(arm, {}), found.get(other, {})
-        both = [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())]
-        return mean_interval(both) if len(both) > 1 else None
+        return paired(found.get(arm, {}), found.get(other, {}))
 
     return estimate
