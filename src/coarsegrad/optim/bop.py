@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from coarsegrad.optim.by_mean import ByMean
 from coarsegrad.optim.rules import level_count
 
 
-class Bop(Optimizer):
+class Bop(ByMean):
     r"""Flips a binary weight iff its running mean gradient m exceeds a threshold and has the weight's sign.
 
     \(m \leftarrow (1 - \gamma) m + \gamma \nabla\); flip where \(|m| > \tau\) and sign m = sign w.
@@ -62,25 +63,12 @@ class Bop(Optimizer):
     def __getstate__(self):
         return {**super().__getstate__(), "_quantizers": self._quantizers}
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None):
-        """One step; returns the closure's loss, or None."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for w in group["params"]:
-                if w.grad is None:
-                    continue
-                state = self.state[w]
-                if not state:
-                    state["m"] = torch.zeros_like(w)
-                m = state["m"].lerp_(w.grad, group["lr"])
-                sign = 2 * self._quantizers[w].codes(w).to(w.dtype) - 1
-                magnitude = w.abs().clamp_min(torch.finfo(w.dtype).tiny)  # a zero has a sign to flip, too
-                w.copy_(torch.where(sign * m > group["threshold"], -sign * magnitude, w))
-        return loss
+    def move(self, w, grad, m, group):
+        """Flip where the mean insists."""
+        m.lerp_(grad, group["lr"])
+        sign = 2 * self._quantizers[w].codes(w).to(w.dtype) - 1
+        magnitude = w.abs().clamp_min(torch.finfo(w.dtype).tiny)  # a zero has a sign to flip, too
+        w.copy_(torch.where(sign * m > group["threshold"], -sign * magnitude, w))
 
 
 class Together(Optimizer):

@@ -1,14 +1,14 @@
 """Lion: every coordinate moves by the learning rate, in the direction of a sign."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.optim import Optimizer
+
+from coarsegrad.optim.by_mean import ByMean
 
 
-class Lion(Optimizer):
+class Lion(ByMean):
     r"""\(w \leftarrow w - \eta\,(\mathrm{sign}(\beta_1 m + (1-\beta_1) g) + \lambda w)\).
 
     Then \(m \leftarrow \beta_2 m + (1-\beta_2) g\), m from 0. Chen et al. 2023, "Symbolic Discovery of
@@ -51,23 +51,9 @@ class Lion(Optimizer):
             raise ValueError(f"Lion(weight_decay=...) cannot be negative, got {told['weight_decay']}")
         super().add_param_group(param_group)
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None):
-        """One step; returns the closure's loss, or None."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            (step, memory), lr = group["betas"], group["lr"]
-            for w in group["params"]:
-                if w.grad is None:
-                    continue
-                state = self.state[w]
-                if not state:
-                    state["m"] = torch.zeros_like(w)
-                m: Tensor = state["m"]
-                w.mul_(1 - lr * group["weight_decay"])
-                w.sub_(torch.sign(w.grad.lerp(m, step)), alpha=lr)
-                m.lerp_(w.grad, 1 - memory)
-        return loss
+    def move(self, w, grad, m, group):
+        """Decay, then a sign."""
+        (step, memory), lr = group["betas"], group["lr"]
+        w.mul_(1 - lr * group["weight_decay"])
+        w.sub_(torch.sign(grad.lerp(m, step)), alpha=lr)
+        m.lerp_(grad, 1 - memory)

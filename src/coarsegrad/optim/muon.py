@@ -4,15 +4,16 @@ torch has a ``Muon`` from 2.9 on, for parameters of two dimensions alone; this o
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
+
+from coarsegrad.optim.by_mean import ByMean
 
 
-class Muon(Optimizer):
+class Muon(ByMean):
     r"""\(W \leftarrow (1 - \eta\lambda) W - 0.2\,\eta\sqrt{\max(r, c)}\;O\), O the momentum made orthogonal.
 
     \(M \leftarrow \mu M + (1-\mu) G\), then O from \(\mu M + (1-\mu) G\) (Nesterov). Jordan et al. 2024,
@@ -66,27 +67,13 @@ class Muon(Optimizer):
                     "biases, gains and scales to AdamW, joined by Together([Muon(...), AdamW(...)])"
                 )
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None):
-        """One step; returns the closure's loss, or None."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for w in group["params"]:
-                if w.grad is None:
-                    continue
-                state = self.state[w]
-                if not state:
-                    state["m"] = torch.zeros_like(w)
-                m: Tensor = state["m"]
-                m.lerp_(w.grad, 1 - group["momentum"])
-                matrix = w.grad.lerp(m, group["momentum"]).flatten(1)
-                rate = 0.2 * group["lr"] * math.sqrt(max(matrix.shape))
-                w.mul_(1 - group["lr"] * group["weight_decay"])
-                w.sub_(orthogonal(matrix).reshape(w.shape), alpha=rate)
-        return loss
+    def move(self, w, grad, m, group):
+        """Decay, then the momentum made orthogonal."""
+        m.lerp_(grad, 1 - group["momentum"])
+        matrix = grad.lerp(m, group["momentum"]).flatten(1)
+        rate = 0.2 * group["lr"] * math.sqrt(max(matrix.shape))
+        w.mul_(1 - group["lr"] * group["weight_decay"])
+        w.sub_(orthogonal(matrix).reshape(w.shape), alpha=rate)
 
 
 def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
