@@ -115,3 +115,9 @@ def test_another_ending_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"\.svg or \.png"):
         save(FIGURES[0], tmp_path / "figure.jpg")
     assert not list(tmp_path.iterdir())
+
+
+def test_ticks_between_whole_numbers_are_left_out():
+    bits = draw(Figure("t", "x", "y", [Line([2, 3, 4], [0.5, 0.4, 0.1])]))
+    assert ">3<" in bits and ">2.5<" not in bits
+    assert ">2.5<" in draw(Figure("t", "x", "y", [Line([2, 2.5, 4], [0.5, 0.4, 0.1])]))

@@ -81,3 +81,9 @@ def test_very_many_decades_are_thinned():
 
 def test_negative_numbers_have_a_true_minus_sign():
     assert linear_ticks(-1, 1, 3)[0][1] == "−1"
+
+
+def test_whole_numbers_have_whole_ticks():
+    assert [text for _, text in Axis(1.9, 4.1, 0, 1, whole=True).ticks(8)] == ["2", "3", "4"]
+    assert [text for _, text in Axis(1.9, 4.1, 0, 1).ticks(8)][:2] == ["2.0", "2.5"]
+    assert [value for value, _ in Axis(0, 1000, 0, 1, whole=True).ticks(6)] == [0, 200, 400, 600, 800, 1000]

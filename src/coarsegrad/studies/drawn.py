@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from coarsegrad.measure import proportion_interval
 from coarsegrad.view import Bars, Figure, Line, Points
 
 
@@ -23,3 +24,13 @@ def bars(categories: Any, heights: Any, label: str = "", **style: Any) -> Bars:
 def figure(title: str, x_label: str, y_label: str, items: Any, **more: Any) -> Figure:
     """`coarsegrad.view.Figure`."""
     return Figure(title, x_label, y_label, items, **more)
+
+
+def reach(runs: int) -> str:
+    """How far shares of so many runs may be off, for a caption where intervals would hide one another.
+
+    >>> reach(40)
+    '40 or more each: 95 % intervals reach ±0.15 at most.'
+    """
+    middle = proportion_interval(runs // 2, runs)
+    return f"{runs:,} or more each: 95 % intervals reach ±{(middle.high - middle.low) / 2:.2g} at most."

@@ -56,7 +56,7 @@ def draw(figure: Figure, caption: bool = True, width: int = 640) -> str:
         parts.append(_text(line, _EDGE, top, _TEXT, muted=True))
     top += 14
 
-    x_range, y_range = _ranges(figure)
+    x_range, y_range = ranges(figure)
     y = Axis(*y_range, start=top + frame_height, end=top, log=figure.log_y)
     y_ticks = y.ticks(7)
     left = _EDGE + 8 + max((text_width(text, _SMALL) for _, text in y_ticks), default=0)
@@ -66,7 +66,7 @@ def draw(figure: Figure, caption: bool = True, width: int = 640) -> str:
         left = max(
             [left, *(0.78 * text_width(name, _SMALL) + 8 - (i + 0.4) * slot for i, name in enumerate(names))]
         )
-    x = Axis(*x_range, start=left, end=width - _EDGE - 8, log=figure.log_x)
+    x = Axis(*x_range, start=left, end=width - _EDGE - 8, log=figure.log_x, whole=whole_x(figure))
     parts += _grid(y_ticks, x, y)
     axis_parts, bottom = _x_axis(figure, names, x, y)
     parts += axis_parts
@@ -135,7 +135,8 @@ def _text(text: str, px: float, py: float, size: float, muted: bool = False, **a
     )
 
 
-def _ranges(figure: Figure) -> tuple[tuple[float, float], tuple[float, float]]:
+def ranges(figure: Figure) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The ends of both axes."""
     xs = [v for v, _ in _coordinates(figure)]
     ys = [v for _, v in _coordinates(figure)]
     for item in figure.items:
@@ -149,6 +150,11 @@ def _ranges(figure: Figure) -> tuple[tuple[float, float], tuple[float, float]]:
     else:
         x_range = fit_range(xs, figure.log_x)
     return x_range, fit_range(ys, figure.log_y, zero=zero and not figure.log_y)
+
+
+def whole_x(figure: Figure) -> bool:
+    """Whether all that is shown stands at whole numbers, so that ticks between them would say nothing."""
+    return all(float(x).is_integer() for x, _ in _coordinates(figure))
 
 
 def _coordinates(figure: Figure) -> Iterator[tuple[float, float]]:

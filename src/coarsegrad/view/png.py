@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import textwrap
 
+from .draw import ranges, whole_x
 from .figure import Bars, Figure, Histogram, Item, Line, Marks, Points, item_colors
 from .shapes import LIGHT
+from .ticks import Axis
 
 _MARKERS = "os^Dv"
 
@@ -29,10 +31,16 @@ def render(figure: Figure, dots_per_inch: int = 160) -> bytes:
     axes.set_title(_plain(figure.title), loc="left", fontsize=11, fontweight="bold", wrap=True)
     axes.set_xlabel(_plain(figure.x_label))
     axes.set_ylabel(_plain(figure.y_label))
-    if figure.log_x:
-        axes.set_xscale("log", nonpositive="mask")
-    if figure.log_y:
-        axes.set_yscale("log", nonpositive="mask")
+    x_range, y_range = ranges(figure)
+    x = Axis(*x_range, start=0, end=1, log=figure.log_x, whole=whole_x(figure))
+    y = Axis(*y_range, start=0, end=1, log=figure.log_y)
+    for name, shown, most in (("x", x, 8), ("y", y, 7)):  # as in the SVG
+        if shown.log:
+            getattr(axes, f"set_{name}scale")("log", nonpositive="mask")
+        ticks = shown.ticks(most)
+        getattr(axes, f"set_{name}ticks")([value for value, _ in ticks], [text for _, text in ticks])
+        getattr(axes, f"set_{name}ticks")([], minor=True)
+    axes.set(xlim=x_range, ylim=y_range)
     if figure.categories:
         longest = max(len(word) for name in figure.categories for word in [*name.split(), ""])
         turned = longest * len(figure.categories) > 70

@@ -11,13 +11,17 @@ _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 @dataclass(frozen=True)
 class Axis:
-    """Maps ``low .. high`` to ``start .. end`` in page units; ``log`` for a logarithmic one."""
+    """Maps ``low .. high`` to ``start .. end`` in page units.
+
+    ``log`` for a logarithmic one, ``whole`` where all that is shown are whole numbers: so are its ticks.
+    """
 
     low: float
     high: float
     start: float
     end: float
     log: bool = False
+    whole: bool = False
 
     def __call__(self, value: float) -> float:
         """Place of ``value``, at most one frame's width outside; NaN if it has none (NaN, or log of 0)."""
@@ -34,7 +38,7 @@ class Axis:
         """Round values in range with their texts, about ``most`` of them at the most."""
         if self.log and math.log10(self.high / self.low) >= 1:
             return _decades(self.low, self.high, most)
-        return linear_ticks(self.low, self.high, most)
+        return linear_ticks(self.low, self.high, most, self.whole)
 
 
 def fit_range(values: Iterable[float], log: bool, zero: bool = False) -> tuple[float, float]:
@@ -68,8 +72,8 @@ def fit_range(values: Iterable[float], log: bool, zero: bool = False) -> tuple[f
     return bottom, top
 
 
-def linear_ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
-    """Multiples of 1, 2, 2.5 or 5 times a power of ten.
+def linear_ticks(low: float, high: float, most: int, whole: bool = False) -> list[tuple[float, str]]:
+    """Multiples of 1, 2, 2.5 or 5 times a power of ten; of 1 at least if ``whole``.
 
     >>> [text for _, text in linear_ticks(0, 1, 6)]
     ['0.0', '0.2', '0.4', '0.6', '0.8', '1.0']
@@ -77,6 +81,7 @@ def linear_ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
     rough = (high - low) / max(most - 1, 1)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * m for m in (1, 2, 2.5, 5, 10, 20) if power * m >= rough * (1 - 1e-9))
+    step = max(step, 1.0) if whole else step
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     values = [index * step for index in range(first, last + 1)]
     largest = max((abs(v) for v in values), default=0.0)

@@ -68,8 +68,9 @@ def _threshold_rows(rows: Rows, name: str, criterion: str, kind: str = "grid") -
 
 
 def _curves(rows: Rows, name: str, kind: str = "grid") -> Figure:
-    lines = []
-    for color, ((_, n), mine) in enumerate(cells_of(rows, kind, surrogate=name).items()):
+    lines, cells = [], cells_of(rows, kind, surrogate=name)
+    fewest = min(row["runs"] for mine in cells.values() for row in mine)
+    for color, ((_, n), mine) in enumerate(cells.items()):
         mine = sorted(mine, key=lambda row: row["samples"])
         x = [row["samples"] / n for row in mine]
         for criterion in ("ergodic", "last"):
@@ -78,7 +79,7 @@ def _curves(rows: Rows, name: str, kind: str = "grid") -> Figure:
             lines.append(drawn.line(x, y, label, color=color, dashed=criterion == "last"))
     return drawn.figure(
         f"{name}: share of runs that recover the teacher", "N / n", "share of runs", lines, log_x=True,
-        caption="Solid: the ergodic iterate; dashed: the last one.",
+        caption=f"Solid: the ergodic iterate; dashed: the last one. {drawn.reach(fewest)}",
     )  # fmt: skip
 
 
@@ -131,8 +132,9 @@ def _lines(rows: Rows, names: list[str], criterion: str, kind: str) -> Figure:
             items.append(drawn.line(sizes, [n * n for n in sizes], "n²", color=5, dashed=True))
     which = {"ergodic": "the average", "last": "the last iterate"}[criterion]
     return drawn.figure(
-        f"Samples at which {which} is right in half of the runs", "n", "N50", items, log_x=True, log_y=True,
-        caption="Bars: 95 % intervals. n²: the theorem's shape for the ergodic iterate, without a constant.",
+        f"Samples at which {which} is right in half of the runs", "weights n", "samples N50", items,
+        log_x=True, log_y=True,
+        caption="Bands: 95 % intervals. n²: the theorem's shape for the ergodic iterate, without a constant.",
     )  # fmt: skip
 
 

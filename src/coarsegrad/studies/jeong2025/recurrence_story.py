@@ -273,6 +273,7 @@ def _times(rows: Rows) -> Chapter:
         figures[f"times-{key}"] = drawn.figure(
             f"ReLU, n = {n}, N = {multiple} n: steps {says}", "steps", "share that lasts as long", items,
             log_x=True, log_y=True,
+            caption="Stretches of one run depend on one another, so no interval is drawn.",
         )  # fmt: skip
     text = (
         "All runs of a cell together, counted in powers of 2; a line ends with the longest that was met. "

@@ -154,7 +154,7 @@ def _methods(rows: Rows) -> Chapter:
     figure = drawn.figure(
         "How often a weight changes its level, over its target's place, by method",
         "target's place between two levels", "changes of level per step", lines,
-        caption=f"Step {steps[-1]:g}, the second half of the steps.",
+        caption=f"Step {steps[-1]:g}, late steps. Where methods agree, the last one is seen.",
     )  # fmt: skip
     return Chapter(title, text, (TableView.of(table),), {"frequency": figure}, columns=1)
 

@@ -252,7 +252,7 @@ def ends(rows: Sequence[Row]) -> dict[str, Figure]:
         ]  # fmt: skip
         found[f"ends-{'exist' if exists else 'fail'}"] = drawn.figure(
             f"Where Algorithm 1 ends, {where}", "", "share of random starts", items,
-            caption=f"{max(starts.values()):,} starts per surrogate, each with its own teacher.",
+            caption=f"Each start has its own teacher. {drawn.reach(max(min(starts.values()), 1))}",
         )  # fmt: skip
     return found
 
