@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 
+from coarsegrad.core import fused
 from coarsegrad.core.quantizers import Binary, DoReFaActivation, Nonuniform, Ternary, Uniform
 from coarsegrad.core.scales import STATISTICS, Scale, half_gaussian_step, narrowed
 from coarsegrad.spec import write
@@ -75,6 +76,32 @@ def test_least_squares_finds_the_best_of_a_fine_grid(quantizer, sample):
     top = max(map(abs, quantizer.levels))
     fine = torch.logspace(-2.5, 0.3, 4000) * x.abs().max() / top
     assert found <= min(error(quantizer, scale, x) for scale in fine) * (1 + 1e-3)
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("where", [{}, {"axis": 0}, {"group": 5}], ids=["tensor", "axis", "group"])
+def test_compiled_least_squares_loses_no_more_than_the_search_it_repeats(bits, signed, where):
+    quantizer, rule = Uniform(bits, signed=signed), Scale("mse", **where)
+    x = torch.cat([heavy(3000), torch.zeros(20), data(2000), torch.tensor([1e-3, 1e3] * 40)]).view(60, 85)
+    found = rule.fit(x, quantizer)
+    with fused.off():
+        wanted = rule.fit(x, quantizer)
+    assert found.shape == wanted.shape and found.dtype == wanted.dtype
+    v, dims = rule.view(x).double(), rule.reduced(rule.view(x))
+    lost, least = (
+        (quantizer.step(v / s) * s - v).square().sum(dims, keepdim=True).flatten()
+        for s in (found.double(), wanted.double())
+    )
+    assert (lost <= least * (1 + 1e-3) + 1e-12).all() and lost.sum() <= least.sum() * (1 + 1e-5)
+
+
+@pytest.mark.parametrize("worst", [math.nan, math.inf])
+def test_what_is_not_finite_is_refused_by_compiled_least_squares_too(worst):
+    x = data(1000).view(10, 100)
+    x[3, 7] = worst
+    with pytest.raises(ValueError, match="not finite"):
+        Scale("mse", axis=0).fit(x, Uniform(4))
 
 
 def test_the_least_squares_scale_of_a_sign_is_the_mean_size():

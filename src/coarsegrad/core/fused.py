@@ -2,19 +2,21 @@
 
 For evenly spaced levels, a window surrogate (slope 1 inside, 0 outside) and float32. Written with Numba as
 LLVM vector code, so it needs no compiler and runs on any CPU. Values and gradients are those of the pure
-torch path, bit for bit, but for one: the gradient of a trained scale. For weights it differs by the order of
-its sum. For activations whose window is the range of the levels, each rounding residual is kept in a byte, in
+torch path, bit for bit, but for two. The gradient of a trained scale: for weights it differs by the order of
+its sum; for activations whose window is the range of the levels, each rounding residual is kept in a byte, in
 steps of 1/252 of a level, instead of the whole activation in four: each term of the sum is off by at most
-1/504 of its upstream gradient. Without Numba, nothing but speed and memory changes.
+1/504 of its upstream gradient. And scales of least squares: their sums too have another order, and of two
+candidates that lose alike another may be taken. Without Numba, nothing but speed and memory changes.
 """
 
 import contextlib
 import contextvars
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch._C._functorch import peek_interpreter_stack
@@ -75,6 +77,19 @@ def fake_quantize(x: Tensor, scale: Tensor, grid: Grid, factor: float) -> Tensor
     if torch.is_grad_enabled() and (x.requires_grad or scale.requires_grad):
         return _Fused.apply(x, scale, grid, factor)  # pyright: ignore
     return _forward(x, scale, grid, None)
+
+
+def best_steps(
+    x: Tensor, like: Tensor, low: float, high: float, rounds: Sequence[Sequence[float]], polishings: int
+) -> Tensor:
+    """The distances of levels low, low + 1, ..., high that lose least of x, shaped as ``like``.
+
+    By the search of `coarsegrad.core.scales`. Call it only where ``ready`` says so.
+    """
+    best = torch.empty(like.numel(), dtype=torch.float64)
+    ratios = tuple(np.array(ratio) for ratio in rounds)
+    _kernels().best_steps(x.view(len(best), -1).numpy(), low, high, ratios, polishings, best.numpy())
+    return best.to(x.dtype).view(like.shape)
 
 
 def _leading(scale, x):

@@ -12,8 +12,13 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
+from coarsegrad.core import fused
+
 STATISTICS = ("one", "mean_abs", "max_abs", "mse", "percentile", "half_gaussian")
 _SAMPLE = 2**18
+_COARSE = torch.logspace(-1.6, 0.1, 60, dtype=torch.float64, device="cpu").tolist()
+_FINE = torch.logspace(-0.03, 0.03, 48, dtype=torch.float64, device="cpu").tolist()
+_POLISHINGS = 12
 
 
 class Steps(Protocol):
@@ -219,13 +224,17 @@ def thinned(v: Tensor, most: int = _SAMPLE) -> Tensor:
 def _least_squares(v, dims, quantizer, top):
     """The best of a geometric grid, of a finer one around it, then of Lloyd's steps from there.
 
-    A step takes the best codes for the scale, then the best scale for the codes.
+    A step takes the best codes for the scale, then the best scale for the codes. Compiled where that fits.
     """
     if dims is None:
         v = thinned(v)
     largest = _max(v.abs(), dims)
     unit = torch.where(largest == 0, torch.ones_like(largest), largest)
     v = v / unit  # so that no square leaves the float range
+    even = getattr(quantizer, "even", None)
+    if even and not even[2] and fused.ready(v, unit):
+        rounds = [ratio / top for ratio in _COARSE], _FINE
+        return fused.best_steps(v, unit, *even[:2], rounds, _POLISHINGS) * largest
 
     def total(t):
         return t.sum() if dims is None else t.sum(dims, keepdim=True) if dims else t
@@ -237,12 +246,12 @@ def _least_squares(v, dims, quantizer, top):
 
     start = torch.ones_like(largest) / top
     best, error = start, torch.full_like(start, math.inf)
-    for ratio in torch.logspace(-1.6, 0.1, 60, dtype=torch.float64).tolist():
+    for ratio in _COARSE:
         best, error = better(start * ratio, best, error)
     start = best
-    for ratio in torch.logspace(-0.03, 0.03, 48, dtype=torch.float64).tolist():
+    for ratio in _FINE:
         best, error = better(start * ratio, best, error)
-    for _ in range(12):
+    for _ in range(_POLISHINGS):
         q = quantizer.step(v / best)
         power = total(q.square())
         polished = torch.where(power > 0, total(v * q) / power.clamp(min=1e-30), best)
