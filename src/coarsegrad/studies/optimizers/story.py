@@ -361,7 +361,7 @@ def _disguise(rows: Rows) -> Chapter:
     figure = drawn.figure(
         "How far a weights' estimator leads from the plain one, optimizer by optimizer", "optimizer",
         "distance of the latents' moves", [*items, Marks((1.0,), axis="y")],
-        caption="Means over seeds; whiskers are 95 % intervals. At 1: moves at a right angle.",
+        caption="Means over seeds, 95 % intervals. At 1: moves at a right angle. A distance of 0 has no bar.",
     )  # fmt: skip
     return Chapter(title, text, (TableView.of(lines),), {"disguise": figure} if shown else {}, columns=1)
 
