@@ -231,10 +231,10 @@ def _least_squares(v, dims, quantizer, top):
     largest = _max(v.abs(), dims)
     unit = torch.where(largest == 0, torch.ones_like(largest), largest)
     v = v / unit  # so that no square leaves the float range
-    even = getattr(quantizer, "even", None)
-    if even and not even[2] and fused.ready(v, unit):
+    low, high, sign = getattr(quantizer, "even", None) or (0.0, 0.0, True)
+    if not sign and fused.ready(v, unit):
         rounds = [ratio / top for ratio in _COARSE], _FINE
-        return fused.best_steps(v, unit, *even[:2], rounds, _POLISHINGS) * largest
+        return fused.best_steps(v, unit, low, high, rounds, _POLISHINGS) * largest
 
     def total(t):
         return t.sum() if dims is None else t.sum(dims, keepdim=True) if dims else t

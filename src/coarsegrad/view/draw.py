@@ -11,10 +11,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from .figure import Bars, Figure, Histogram, Line, Marks, Points, item_colors
+from .figure import Bars, Figure, Histogram, Line, Marks, Points, coordinates, item_colors, ranges, whole_x
 from .shapes import DARK, shapes, swatch
 from .svg import element, escaped, shortened, text_width, wrapped
-from .ticks import Axis, fit_range
+from .ticks import Axis
 from .whole import write_whole
 
 _EDGE = 16.0
@@ -76,7 +76,7 @@ def draw(figure: Figure, caption: bool = True, width: int = 640) -> str:
     depth = {Histogram: 0, Bars: 0, Marks: 1, Line: 2, Points: 3}
     for item, color in sorted(zip(figure.items, colors, strict=True), key=lambda pair: depth[type(pair[0])]):
         parts.append(element("g", shapes(figure, item, color, x, y)))
-    if not any(_coordinates(figure)):
+    if not any(coordinates(figure)):
         middle = 0.5 * (x.start + x.end)
         parts.append(
             _text("no data", middle, top + frame_height / 2, _TEXT, muted=True, text_anchor="middle")
@@ -133,42 +133,6 @@ def _text(text: str, px: float, py: float, size: float, muted: bool = False, **a
         class_="cg-muted" if muted else "cg-ink",
         **attributes,
     )
-
-
-def ranges(figure: Figure) -> tuple[tuple[float, float], tuple[float, float]]:
-    """The ends of both axes."""
-    xs = [v for v, _ in _coordinates(figure)]
-    ys = [v for _, v in _coordinates(figure)]
-    for item in figure.items:
-        if isinstance(item, Marks):
-            (xs if item.axis == "x" else ys).extend(item.positions)
-        elif isinstance(item, Line | Points | Bars):
-            ys += [*(item.low or ()), *(item.high or ())]
-    zero = any(isinstance(item, Bars | Histogram) for item in figure.items)
-    if figure.categories:
-        x_range = min([-0.5, *xs]), max([len(figure.categories) - 0.5, *xs])
-    else:
-        x_range = fit_range(xs, figure.log_x)
-    return x_range, fit_range(ys, figure.log_y, zero=zero and not figure.log_y)
-
-
-def whole_x(figure: Figure) -> bool:
-    """Whether all that is shown stands at whole numbers, so that ticks between them would say nothing."""
-    return all(float(x).is_integer() for x, _ in _coordinates(figure))
-
-
-def _coordinates(figure: Figure) -> Iterator[tuple[float, float]]:
-    """Every (x, y) that is drawn; categories stand at 0, 1, 2, ..."""
-    for item in figure.items:
-        if isinstance(item, Line | Points):
-            yield from zip(item.x, item.y, strict=True)
-        elif isinstance(item, Bars):
-            yield from (
-                (float(figure.categories.index(c)), h)
-                for c, h in zip(item.categories, item.heights, strict=True)
-            )
-        elif isinstance(item, Histogram) and item.counts:
-            yield from zip(item.edges, (*item.counts, item.counts[-1]), strict=True)
 
 
 def _grid(y_ticks: list[tuple[float, str]], x: Axis, y: Axis) -> Iterator[str]:
@@ -241,7 +205,7 @@ def _legend(figure: Figure, colors: list[int], bottom: float, room: float) -> tu
 def _left_out(figure: Figure) -> str:
     """What is in the figure's numbers and not in its picture, in words."""
     infinite = logarithm = 0
-    for a, b in _coordinates(figure):
+    for a, b in coordinates(figure):
         if math.isinf(a) or math.isinf(b):
             infinite += 1
         elif (figure.log_x and a <= 0) or (figure.log_y and b <= 0):

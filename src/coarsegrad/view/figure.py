@@ -7,9 +7,11 @@ should.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from itertools import count
+
+from .ticks import fit_range
 
 Numbers = tuple[float, ...]
 
@@ -180,3 +182,39 @@ def _settle(item: Line | Points | Bars, *names: str) -> None:
     if len(set(lengths.values())) > 1:
         counts = ", ".join(f"{name}: {n}" for name, n in lengths.items())
         raise ValueError(f"{type(item).__name__} needs as many values in each list, got {counts}")
+
+
+def ranges(figure: Figure) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The ends of both axes."""
+    xs = [v for v, _ in coordinates(figure)]
+    ys = [v for _, v in coordinates(figure)]
+    for item in figure.items:
+        if isinstance(item, Marks):
+            (xs if item.axis == "x" else ys).extend(item.positions)
+        elif isinstance(item, Line | Points | Bars):
+            ys += [*(item.low or ()), *(item.high or ())]
+    zero = any(isinstance(item, Bars | Histogram) for item in figure.items)
+    if figure.categories:
+        x_range = min([-0.5, *xs]), max([len(figure.categories) - 0.5, *xs])
+    else:
+        x_range = fit_range(xs, figure.log_x)
+    return x_range, fit_range(ys, figure.log_y, zero=zero and not figure.log_y)
+
+
+def whole_x(figure: Figure) -> bool:
+    """Whether all that is shown stands at whole numbers, so that ticks between them would say nothing."""
+    return all(float(x).is_integer() for x, _ in coordinates(figure))
+
+
+def coordinates(figure: Figure) -> Iterator[tuple[float, float]]:
+    """Every (x, y) that is drawn; categories stand at 0, 1, 2, ..."""
+    for item in figure.items:
+        if isinstance(item, Line | Points):
+            yield from zip(item.x, item.y, strict=True)
+        elif isinstance(item, Bars):
+            yield from (
+                (float(figure.categories.index(c)), h)
+                for c, h in zip(item.categories, item.heights, strict=True)
+            )
+        elif isinstance(item, Histogram) and item.counts:
+            yield from zip(item.edges, (*item.counts, item.counts[-1]), strict=True)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import io
 import textwrap
 
-from .draw import ranges, whole_x
-from .figure import Bars, Figure, Histogram, Item, Line, Marks, Points, item_colors
+from .figure import Bars, Figure, Histogram, Item, Line, Marks, Points, item_colors, ranges, whole_x
 from .shapes import LIGHT
 from .ticks import Axis
 
