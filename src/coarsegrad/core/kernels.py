@@ -365,10 +365,10 @@ def best_steps(rows, low, high, rounds, polishings, best):
                 if lost < error:
                     step, error = start * ratio, lost
             start = step
+        _, vq, qq = _lost(rows[r], step, low, high)
         for _ in range(polishings):
-            _, vq, qq = _lost(rows[r], step, low, high)
             polished = vq / qq if qq > 0 and vq > 0 else step
-            lost, _, _ = _lost(rows[r], polished, low, high)
+            lost, vq, qq = _lost(rows[r], polished, low, high)
             if not lost < error:
                 break
             step, error = polished, lost
