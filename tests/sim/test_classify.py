@@ -38,10 +38,23 @@ each = pytest.mark.parametrize("surrogate", ALL, ids=str)
 
 
 class Whole(Surrogate):
-    """A user's own, that looks at all points at once."""
+    """A user's own, that looks at all points at once: at what they are, or at what arrives at them."""
 
-    def slope(self, x):
-        return torch.ones_like(x) / x.abs().amax(-1, keepdim=True)
+    def __init__(self, looks=lambda upstream, x: x.abs().amax(-1, keepdim=True)):
+        self.looks = looks
+
+    def pullback(self, upstream, x):
+        return upstream * (x > 0) / self.looks(upstream, x)
+
+
+LOOKS = {
+    "the largest": lambda upstream, x: x.abs().amax(-1, keepdim=True),
+    "the largest, if it is large": lambda upstream, x: x.abs().amax(-1, keepdim=True).clamp(min=10),
+    "the mean upstream of a run": lambda upstream, x: upstream.abs().mean(-1, keepdim=True).clamp(min=1e-12),
+    "the mean upstream": lambda upstream, x: upstream.abs().mean().clamp(min=1e-12),
+    "how many upstreams are not 0": lambda upstream, x: (upstream != 0).sum(-1, keepdim=True).clamp(min=1),
+    "the largest upstream": lambda upstream, x: upstream.abs().amax().clamp(min=1e-12),
+}
 
 
 @each
@@ -97,14 +110,16 @@ def test_a_step_is_the_formula_of_the_paper():
     assert before.loss.item() == pytest.approx(loss / problem.points)
 
 
-def test_a_slope_that_looks_at_all_points_at_once_takes_another_way():
-    problem = Subspaces(**SMALL)
+@pytest.mark.parametrize("looks", LOOKS)
+def test_a_slope_that_looks_at_all_points_at_once_takes_another_way(looks):
+    problem, surrogate = Subspaces(**SMALL), Whole(LOOKS[looks])
     ways = [
-        classify(problem, Whole(), runs=2, steps=9, step_size=1.0, seed=0, method=method)
+        classify(problem, surrogate, runs=2, steps=9, step_size=1.0, seed=0, method=method)
         for method in ("auto", "direct")
     ]
     assert [way.method for way in ways] == ["batched", "direct"]
-    torch.testing.assert_close(ways[0].w, ways[1].w)
+    if looks not in ("the mean upstream", "the largest upstream"):  # of all runs, however they lie
+        torch.testing.assert_close(ways[0].w, ways[1].w)
 
 
 @pytest.mark.parametrize("surrogate", [ReLU(), ReverseExponential(3.0), Lopsided()], ids=str)
@@ -159,6 +174,7 @@ def test_the_largest_pre_activation_and_standing_still_are_told():
     [
         ({"method": "fast"}, "known"), ({"steps": -1}, "steps"), ({"step_size": 0.0}, "positive"),
         ({"start": torch.zeros(2, 3, 4)}, "problem.starts"), ({"runs": 0}, "runs"),
+        ({"runs": 2.0}, "runs"), ({"start": [[0.0]]}, "problem.starts"),
         ({"surrogate": Whole(), "method": "compiled"}, "batched"),
     ],
 )  # fmt: skip

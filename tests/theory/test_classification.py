@@ -85,6 +85,62 @@ def test_declared_bounds_that_a_point_contradicts_are_an_error():
         admissible(Own(lambda high: (1.0, 2.0)), 4.0)
 
 
+@pytest.mark.parametrize(("least", "most"), [(0.5, math.inf), (math.nan, math.nan), (2.0, 1.0)])
+def test_bounds_that_are_none_or_that_a_point_contradicts_by_little_are_an_error(least, most):
+    with pytest.raises(ValueError, match="bounds"):
+        admissible(Tenth(least, most), 4.0)
+
+
+class Tenth(Surrogate):
+    """Slope 0.1 on the positive side."""
+
+    def __init__(self, least, most):
+        self.said = (least, most)
+
+    def slope(self, x):
+        return 0.1 * (x > 0)
+
+    def bounds(self, low, high):
+        return (0.0, 0.0) if high <= 0 else self.said
+
+
+class Dented(ReLU):
+    """A ReLU's slope with a dent: what its parent declares does not hold of it."""
+
+    def slope(self, x):
+        return (x > 0) * (1.0 - ((x > 2.101) & (x < 2.102)).to(x))
+
+
+def test_what_a_parent_declares_lapses_in_a_class_with_a_slope_of_its_own():
+    found = Dented()
+    assert found.passes is None and found.breaks is None and type(found).pullback is Surrogate.pullback
+    assert found.pullback(torch.tensor(3.0), torch.tensor(2.1015)) == 0
+    assert admissible(found, 4.0).answer == "don't know"  # the dent lies between the points
+
+
+def test_an_estimator_is_asked_with_upstream_gradients_of_several_sizes():
+    class Picky(Surrogate):
+        def pullback(self, upstream, x):
+            return upstream * (upstream.abs() == 1) * (x > 0)
+
+        def bounds(self, low, high):
+            return (0.0, 0.0) if high <= 0 else (1.0, 1.0)
+
+    assert admissible(Picky(), 4.0).answer == "no"
+
+
+def test_a_slope_that_underflows_is_no_witness():
+    assert admissible(ReverseExponential(), 700.0).answer == "yes"
+    assert admissible(ReverseExponential(), 760.0).answer == "don't know"
+    assert admissible(ReverseExponential()).answer == "no"  # its infimum is 0: by its declared bounds
+
+
+@pytest.mark.parametrize("surrogate", [ReLU, "relu", None], ids=str)
+def test_what_is_no_surrogate_is_refused(surrogate):
+    with pytest.raises(TypeError, match="takes a surrogate"):
+        admissible(surrogate, 4.0)
+
+
 def test_a_point_of_a_slope_that_is_nowhere_declared_is_found_at_its_breaks():
     class Gap(Surrogate):
         breaks = (0.0, 1.2345, 1.2346)
@@ -95,7 +151,7 @@ def test_a_point_of_a_slope_that_is_nowhere_declared_is_found_at_its_breaks():
     assert admissible(Gap(), 4.0).witness == pytest.approx(1.2345, rel=1e-4)
 
 
-@pytest.mark.parametrize("h_max", [0.0, -1.0, math.nan])
+@pytest.mark.parametrize("h_max", [0.0, -1.0, math.nan, "5"])
 def test_an_interval_without_points_is_refused(h_max):
     with pytest.raises(ValueError, match="positive"):
         admissible(ReLU(), h_max)
@@ -131,9 +187,25 @@ def test_they_do_not_where_nothing_forbids_zero_loss_or_a_component_is_missing()
     assert means_of_margins(one, apart) > 1  # general position is needed
 
 
+def test_one_bit_can_where_pre_activations_are_exactly_zero_though_no_component_is():
+    problem = Subspaces(bits=1, directions=4, neurons=24)
+    own = torch.tensor([45.0, 135.0, 225.0, 315.0], dtype=torch.float64).deg2rad()
+    c = math.cos(math.pi / 2)  # not quite 0: what the points of the problem have
+    other = torch.tensor([(1, -c), (0, 1), (-1, c), (0, -1)], dtype=torch.float64)
+    mine = torch.stack([own.cos(), own.sin()], -1).repeat(3, 1)
+    parts = torch.zeros(24, 2, 2, dtype=torch.float64)
+    for r in (0, 1):
+        serves = problem.served == r
+        parts[serves, r], parts[serves, 1 - r] = mine, other.repeat(3, 1)
+    w = torch.einsum("krd,rdw->kw", parts, problem.basis)
+    assert problem.projected(w).norm(dim=-1).min() > 0.5 and unreachable(problem)
+    assert by_hand(problem, ReLU(), w[None])[0].item() < 1
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
-    [({"neurons": 1}, "without a neuron"), ({"neurons": 2, "bits": 1}, "can reach 1"),
+    [({"neurons": 1}, "without a neuron"), ({"neurons": 2, "bits": 1}, "cannot reach 1"),
+     ({"neurons": 5, "bits": 1, "rounding": "floor", "v": 0.4}, "cannot reach 1"),
      ({"neurons": 2}, "one neuron"), ({"neurons": 4}, None), ({"bits": 1, "noise": 0.1}, None),
      ({"weights": "binary", "dimension": 64}, None), ({"size": 1, "neurons": 2, "bits": 3}, "one neuron")],
 )  # fmt: skip
@@ -197,6 +269,31 @@ def test_loss_and_coarse_gradient_while_all_is_short(surrogate, change):
     sampled = by_hand(problem, surrogate, w)
     torch.testing.assert_close(loss, sampled[0], rtol=0, atol=1e-3)
     torch.testing.assert_close(gradient, sampled[3], rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("change", [{}, {"size": 3, "dimension": 8}, {"size": 1}], ids=str)
+def test_a_missing_component_is_pulled_nowhere(change):
+    problem = Subspaces(v=0.01, directions=20_000, **change)
+    w = problem.without(problem.starts(1, seed=0), 0, slice(0, 1))
+    for surrogate in (ReLU(), ClippedReLU()):
+        loss, gradient = short(problem, surrogate.passes, w)
+        sampled = by_hand(problem, surrogate, w)
+        torch.testing.assert_close(loss, sampled[0], rtol=0, atol=1e-3)
+        torch.testing.assert_close(gradient, sampled[3], rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("rounding", ["ceil", "floor"])
+def test_on_a_line_levels_begin_where_the_rounding_says(rounding):
+    problem = Subspaces(size=1, rounding=rounding, radii=(1.0,))
+    points = torch.tensor([1.0, -1.0, 2.0, -2.0], dtype=torch.float64)
+    for length in (1.0, 2.0, 1.5):
+        h = length * points[:2]
+        found = mean_level(torch.tensor([length]), problem)
+        assert found.item() == problem.level(h).mean().item()
+        for low, high in ((0.0, length), (-length, 0.0), (-length, length), (-math.inf, length), (0.0, 9.0)):
+            wanted = (((h > low) & (h < high)) * h).mean().item() / length
+            pull = mean_pull(torch.tensor(length), (low, high), problem).item()
+            assert pull == pytest.approx(wanted, rel=1e-12)
 
 
 def test_the_identity_is_pulled_nowhere_while_all_is_short():

@@ -86,7 +86,25 @@ def test_muon_takes_the_weights_of_hidden_layers_and_adamw_the_rest(recipe):
     taken = {names[id(p)].split(".")[0] for p in muon.param_groups[0]["params"]}
     assert taken == {"conv2", "fc1"} and len(muon.param_groups[0]["params"]) == 2
     assert muon.param_groups[0]["momentum"] == 0.95 and adamw.param_groups[0]["betas"] == (0.9, 0.999)
-    assert [g["weight_decay"] for g in optimizer.param_groups] == [0.1, 0.1, 0.0][: 2 + bool(recipe)]
+    steps = sum("raw_" in name for name in names.values())
+    assert [g["weight_decay"] for g in optimizer.param_groups] == [0.1, 0.1] + steps * [0.0]
+
+
+@pytest.mark.parametrize("optimizer", [name for name in OPTIMIZERS if name != "sgd"])
+@pytest.mark.parametrize("recipe", ["w2a2", "w4a4", "activation=pact(bits=2)", "activation=lsq_plus(bits=4)"])
+def test_no_step_between_levels_moves_by_more_than_a_rates_share_of_itself(optimizer, recipe):
+    plan = TrainPlan(**SMALL, recipe=recipe, optimizer=optimizer, lr=0.01)
+    model, data = build(plan)
+    images, labels = data.train_images[:64].float(), data.train_labels[:64]
+    model.train()(images)
+    held = make_optimizer(plan, model)
+    steps = {n: p for n, p in model.named_parameters() if n.endswith(("raw_scale", "raw_clip"))}
+    before = {n: p.detach().clone() for n, p in steps.items()}
+    torch.nn.functional.cross_entropy(model(images), labels).backward()
+    held.step()
+    assert steps and any((p != before[n]).any() for n, p in steps.items())
+    for n, p in steps.items():
+        assert (p - before[n]).abs().max() <= 0.0101 * before[n].abs().mean()
 
 
 def test_embeddings_are_layers_and_never_hidden_ones():

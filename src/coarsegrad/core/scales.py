@@ -122,7 +122,7 @@ class Scale:
             )
         tiny = torch.finfo(scale.dtype).tiny
         nothing = 1.0 if self.learned or 0.0 in quantizer.levels else tiny
-        return torch.where(scale > 0, scale.clamp(min=tiny), torch.full_like(scale, nothing))
+        return torch.where(scale <= 0, torch.full_like(scale, nothing), scale.clamp(min=tiny))
 
     def reduced(self, v: Tensor) -> tuple[int, ...] | None:
         """The axes that share one scale in ``view(x)``; None for all of them."""

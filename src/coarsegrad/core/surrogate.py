@@ -24,7 +24,11 @@ from torch import Tensor
 
 
 class Surrogate:
-    """The base of every surrogate: override ``curve`` and ``slope``, the rest has defaults."""
+    """The base of every surrogate: override ``curve`` and ``slope``, the rest has defaults.
+
+    What a class declares of its slope (``breaks``, ``passes``, ``bounds``, a fused ``pullback``) lapses in a
+    class derived from it that has a slope of its own.
+    """
 
     name: ClassVar[str]
     formula: ClassVar[str] = ""
@@ -34,6 +38,14 @@ class Surrogate:
     """Where the slope jumps; None where that is not declared."""
     passes: tuple[float, float] | None = None
     """The open interval where the slope is 1, if it is 0 elsewhere, as the fast path needs; else None."""
+
+    def __init_subclass__(cls, **more):
+        super().__init_subclass__(**more)
+        own = vars(cls).keys() | vars(cls).get("__annotations__", {}).keys()
+        lapsed = {"passes", "bounds"} if own & {"slope", "pullback"} else set()
+        lapsed |= {"pullback", "breaks"} if "slope" in own else set()
+        for name in lapsed - own:
+            setattr(cls, name, vars(Surrogate)[name])
 
     def curve(self, x: Tensor) -> Tensor:
         """The function whose slope this is, ``[...]`` -> ``[...]``."""

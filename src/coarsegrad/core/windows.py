@@ -295,8 +295,9 @@ class MagnitudeAwareSign(Surrogate):
 
 
 def _falling(slope, low, high):
-    """Bounds of a slope that is 0 below 0 and falls above it."""
-    return 0.0 if low < 0 else slope(high), 0.0 if high <= 0 else slope(max(low, 0.0))
+    """Bounds of a slope that is 0 below 0 and falls above it; None where doubles are too coarse for one."""
+    least, most = 0.0 if low < 0 else slope(high), 0.0 if high <= 0 else slope(max(low, 0.0))
+    return None if least == 0 <= low and high < math.inf else (least, most)
 
 
 def _passed(upstream, x, low, high):

@@ -66,6 +66,11 @@ class Subspaces:
     seed: int = 0
 
     def __post_init__(self):
+        numbers = {name: getattr(self, name) for name in ("angle", "v", "noise")}
+        if not all(isinstance(value, int | float) for value in numbers.values()):
+            raise ValueError(f"Subspaces needs numbers for angle, v and noise, got {numbers}")
+        if isinstance(self.radii, int | float | str):
+            raise ValueError(f"Subspaces(radii=...) are several lengths, as in (1.0,), got {self.radii!r}")
         object.__setattr__(self, "radii", tuple(self.radii))
         for name, least in (("classes", 2), ("size", 1), ("shared", 1), ("neurons", 1), ("bits", 1)):
             _whole(name, getattr(self, name), least)

@@ -107,7 +107,9 @@ def classify(
     if type(steps) is not int or steps < 0:
         raise ValueError(f"steps=... is a whole number that is not negative, got {steps!r}")
     step_size = checked_step(step_size)
-    w = problem.starts(runs, seed) if start is None else start.to(torch.float64)
+    if type(runs) is not int or runs < 1:
+        raise ValueError(f"runs=... is a whole number, 1 or more, got {runs!r}")
+    w = problem.starts(runs, seed) if start is None else torch.as_tensor(start, dtype=torch.float64)
     if w.shape != (runs, problem.neurons, problem.width) or not torch.isfinite(w).all():
         raise ValueError(
             f"start=... must be finite, of shape [{runs}, {problem.neurons}, {problem.width}], got "
@@ -207,12 +209,18 @@ def _form(surrogate: Surrogate) -> tuple[tuple[int, float, float], bool] | None:
 
 def _pointwise(surrogate: Surrogate) -> bool:
     """Whether what arrives at a point depends on that point alone, and is 0 where nothing was sent: tried."""
-    h = torch.linspace(-9, 9, 998, dtype=torch.float64)[None]
-    upstream = torch.where(torch.arange(998) % 2 == 0, 1.0, -0.5).to(h)[None]
-    some = slice(300, 550)  # of another mean, size, largest, smallest
-    whole, part = surrogate.pullback(upstream, h), surrogate.pullback(upstream[:, some], h[:, some])
-    none = surrogate.pullback(torch.zeros_like(h), h)
-    return torch.allclose(whole[:, some], part, rtol=1e-12, atol=1e-300) and not none.any()
+    drawn = torch.Generator().manual_seed(0)
+    h, sent = torch.randn(2, 1000, generator=drawn, dtype=torch.float64)
+    h = h * 10 ** torch.linspace(-3, 3, 1000, dtype=torch.float64)  # from small to large, and so what is sent
+    sent = sent * torch.linspace(0, 2, 1000, dtype=torch.float64) ** 3
+    sent[::7] = 0
+    mixed = torch.randperm(1000, generator=drawn)
+    places = [mixed, *mixed.split(300), *torch.arange(1000).split([100, 700, 200])]
+    whole = surrogate.pullback(sent[None], h[None])[0]
+    parts = [surrogate.pullback(sent[None, i], h[None, i])[0] for i in places]
+    there = [whole[i] for i in places]
+    alike = [torch.allclose(a, b, rtol=1e-12, atol=1e-300) for a, b in zip(there, parts, strict=True)]
+    return all(alike) and not whole[sent == 0].any()
 
 
 def _compiled(problem: Subspaces, surrogate, w: Tensor, steps, step_size, threads) -> Classified:

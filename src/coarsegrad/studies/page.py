@@ -3,7 +3,6 @@
 import html
 import math
 import platform
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,8 +32,9 @@ def publish(
 ) -> list[Verdict]:
     """Judge what is in the folder and write ``report.html`` and ``figures/`` there; returns the verdicts.
 
-    With ``docs``, also ``NAME.md`` in that folder, and its figures (SVG) in ``docs/NAME/``. With ``record``,
-    also the verdicts as ``NAME.json`` in that folder. PNG files need matplotlib and are left out without it.
+    With ``docs``, also ``NAME.md`` in that folder, and its figures (SVG) in ``docs/NAME/``,
+    where they replace the SVG files of before. With ``record``, also the verdicts as ``NAME.json`` in that
+    folder. PNG files need matplotlib and are left out without it.
     """
     folder = Path(folder)
     rows = results(study, preset, folder, options)
@@ -52,7 +52,8 @@ def publish(
         docs = Path(docs)
         docs.mkdir(parents=True, exist_ok=True)
         write_whole(docs / f"{study.name}.md", markdown(study, chapters, judged))
-        shutil.rmtree(docs / study.name, ignore_errors=True)
+        for figure in (docs / study.name).glob("*.svg"):  # those of an earlier run, and nothing else
+            figure.unlink()
         write_figures(chapters, docs / study.name, kinds=("svg",))
     if record is not None:
         write_record(record_of(study, preset, folder, judged, options), record)

@@ -1,15 +1,18 @@
 r"""Classification on subspaces by coarse gradient descent: what is known before a step is made.
 
-The theorem of Long, Yin & Xin 2021, arXiv:2011.11256: with a slope that is 0 on the negative side and lies
-between two positive bounds on the positive one, with orthogonal subspaces, and every neuron with a component
-on every subspace at the start, the coarse gradient takes the loss to 0. Loss and coarse gradient depend on
-the weights through ``Subspaces.projected`` alone, for \(h_j = \langle P_r w_j, x\rangle\) on V_r. In closed
-form they are given here where no margin reaches 1 and there are two classes; which points are short of it is
-else decided by all neurons together, and no form is known to us.
+The theorem of Long, Yin & Xin 2021, arXiv:2011.11256, as it is read here: with a slope that is 0 on the
+negative side and lies between two positive bounds on the positive one, with orthogonal subspaces, and every
+neuron with a component on every subspace at the start, the coarse gradient takes the loss to 0. It is of the
+population and of enough neurons and bits: with finitely many points and steps of a size, eight neurons for
+two planes do not always get there, and one bit with ``ceil`` cannot (``unreachable``).
+
+Loss and coarse gradient depend on the weights through ``Subspaces.projected`` alone, for
+\(h_j = \langle P_r w_j, x\rangle\) on V_r. In closed form they are given here where no margin reaches 1 and
+there are two classes; which points are short of it is else decided by all neurons together, and no form is
+known to us.
 """
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -21,7 +24,11 @@ from coarsegrad.problem.subspaces import Subspaces
 
 ANSWERS = ("yes", "no", "don't know")
 YES, NO, DONT_KNOW = ANSWERS
-_SIZES = [10.0**e for e in range(-9, 10)]
+_SIZES = torch.logspace(-9, 9, 18 * 40 + 1, dtype=torch.float64)
+_SENT = (1.0, -1.0, 0.5, -0.5, 1e-3, -1e-3, 7.0, -7.0)
+"""Upstream gradients that a surrogate is asked with: what arrives may depend on them."""
+_FADED = 1e-290
+"""A slope that is smaller before it is 0 may have underflowed, and is no witness."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +50,11 @@ def admissible(surrogate: Surrogate, h_max: float = math.inf) -> Admissible:
     r"""Whether a slope is 0 on the negative side and between two positive bounds on (0, ``h_max``].
 
     *Yes* only by declared bounds (``Surrogate.bounds``; of the catalogue: windows, log-tailed and reverse
-    exponential ReLU), *no* by a point, or by declared bounds, else *don't know*. A surrogate that looks at
-    the upstream gradient is asked with both signs. Raises ``ValueError`` for an ``h_max`` that is not
-    positive, and for declared bounds that a point contradicts.
+    exponential ReLU), *no* by a point, or by declared bounds, else *don't know*. Looked at are 40 points a
+    power of ten and both sides of declared breaks, all in one tensor, with upstream gradients of several
+    sizes and both signs. A slope that fades below 1e-290 before it is 0 may be positive there, for all that
+    doubles can tell: that is no *no*. Raises ``ValueError`` for an ``h_max`` that is not positive, and for
+    declared bounds that are no bounds or that a point contradicts; ``TypeError`` for what is no surrogate.
 
     >>> from coarsegrad.core.surrogates import Identity, ReLU, ReverseExponential
     >>> admissible(ReLU()).answer, admissible(Identity()).witness
@@ -53,43 +62,50 @@ def admissible(surrogate: Surrogate, h_max: float = math.inf) -> Admissible:
     >>> admissible(ReverseExponential()).answer, admissible(ReverseExponential(), h_max=2.0).bounds
     ('no', (0.1353352832366127, 1.0))
     """
-    if not h_max > 0:
-        raise ValueError(f"admissible(h_max=...) must be positive, got {h_max}")
-    positive, negative = _points(surrogate, h_max)
-    interval, seen = (0.0, h_max), []
-    for x in (*negative, *positive):
-        for value in _slopes(surrogate, x):
-            wrong = value != 0 if x < 0 else not (value > 0 and math.isfinite(value))
-            if wrong:
-                side = "negative" if x < 0 else "positive"
-                why = f"the slope is {value:.3g} at {x:.3g}, on the {side} side"
-                return Admissible(NO, interval, None, why, x)
-            seen += [value] if x > 0 else []
-    sides = surrogate.bounds(-math.inf, 0.0), surrogate.bounds(0.0, h_max)
-    if sides[0] is None or sides[1] is None:
-        why = f"no bounds are declared; slopes from {min(seen):.3g} to {max(seen):.3g} were seen"
-        return Admissible(DONT_KNOW, interval, (min(seen), max(seen)), why)
-    below, (least, most) = sides[0], sides[1]
-    slack = 1e-9 * (1 + most)
-    if min(seen) < least - slack or max(seen) > most + slack:
+    if not isinstance(surrogate, Surrogate):
+        raise TypeError(f"admissible(surrogate) takes a surrogate such as ReLU(), got {surrogate!r}")
+    if not (isinstance(h_max, int | float) and h_max > 0):
+        raise ValueError(f"admissible(h_max=...) must be a positive number, got {h_max!r}")
+    interval, x = (0.0, float(h_max)), _points(surrogate, h_max)
+    slopes = _slopes(surrogate, x)  # [upstreams, points]
+    wrong = torch.where(x < 0, slopes != 0, ~((slopes > 0) & slopes.isfinite()))
+    for at in wrong.any(0).nonzero().flatten().tolist():
+        value, point = slopes[wrong[:, at].nonzero()[0], at].item(), x[at].item()
+        if point > 0 and value == 0 and _fades(surrogate, point):
+            continue
+        side = "negative" if point < 0 else "positive"
+        why = f"the slope is {value:.3g} at {point:.3g}, on the {side} side"
+        return Admissible(NO, interval, None, why, point)
+    seen = slopes[:, x > 0]
+    seen = float(seen.min()), float(seen.max())
+    below, above = (surrogate.bounds(*side) for side in ((-math.inf, 0.0), interval))
+    if below is None or above is None:
+        why = f"no bounds are declared; slopes from {seen[0]:.3g} to {seen[1]:.3g} were seen"
+        return Admissible(DONT_KNOW, interval, seen, why)
+    for (least, most), side in ((below, "below 0"), (above, f"on (0, {h_max})")):
+        if not least <= most:
+            raise ValueError(f"{surrogate} declares slopes from {least} to {most} {side}: no bounds")
+    least, most = above
+    if seen[0] < least * (1 - 1e-9) or seen[1] > most * (1 + 1e-9):
         raise ValueError(
             f"{surrogate} declares slopes from {least} to {most} on (0, {h_max}), but has some from "
-            f"{min(seen)} to {max(seen)}: correct its bounds(low, high)"
+            f"{seen[0]} to {seen[1]}: correct its bounds(low, high)"
         )
     if below != (0.0, 0.0):
-        return Admissible(NO, interval, sides[1], f"it declares slopes from {below[0]} to {below[1]} below 0")
+        return Admissible(NO, interval, above, f"it declares slopes from {below[0]} to {below[1]} below 0")
     if not (least > 0 and most < math.inf):
         which = "comes as near to 0 as one likes" if least <= 0 else "has no upper bound"
-        return Admissible(NO, interval, sides[1], f"the slope {which} on the positive side")
-    return Admissible(YES, interval, sides[1], f"declared: 0 below 0, from {least:.3g} to {most:.3g} above")
+        return Admissible(NO, interval, above, f"the slope {which} on the positive side")
+    return Admissible(YES, interval, above, f"declared: 0 below 0, from {least:.3g} to {most:.3g} above")
 
 
 def lean(surrogate: Surrogate, h_max: float) -> float:
-    r"""How far a slope g leans to the positive side, in [-1, 1] where g is not negative.
+    r"""How far a slope g leans to the positive side, in [-1, 1].
 
-    \(\int_0^{h_{max}}(g(h)-g(-h))\,h\,dh\) by the same with a plus: 1 for a slope that is 0 below 0, 0 for an
-    even one. While all points of a symmetric class are short, a neuron is pulled along itself in proportion
-    to E[g(h) h], to which the even part of g adds nothing. A heuristic: it is no bound.
+    \(\int_0^{h_{max}}(g(h)-g(-h))\,h\,dh\) by \(\int_0^{h_{max}}(|g(h)|+|g(-h)|)\,h\,dh\): 1 for a slope
+    that is 0 below 0, 0 for an even one. While all points of a symmetric class are short, a neuron is pulled
+    along itself in proportion to E[g(h) h], to which the even part of g adds nothing. A heuristic: it is no
+    bound.
 
     >>> from coarsegrad.core.surrogates import HardTanh, LeakyReLU, ReLU
     >>> [round(lean(g, 8.0), 3) for g in (ReLU(), LeakyReLU(), HardTanh())]
@@ -99,20 +115,22 @@ def lean(surrogate: Surrogate, h_max: float) -> float:
         raise ValueError(f"lean(h_max=...) must be positive and finite, got {h_max}")
     x = h_max * (torch.arange(2000, dtype=torch.float64) + 0.5) / 2000
     points = torch.cat([x, -x])
-    above, below = (surrogate.pullback(torch.ones_like(points), points) * points.abs()).view(2, -1).sum(-1)
-    return float((above - below) / (above.abs() + below.abs()).clamp(min=torch.finfo(x.dtype).tiny))
+    pulled = surrogate.pullback(torch.ones_like(points), points) * points.abs()
+    above, below = pulled.view(2, -1).sum(-1)
+    return float((above - below) / pulled.abs().sum().clamp(min=torch.finfo(x.dtype).tiny))
 
 
 def unreachable(problem: Subspaces) -> str | None:
     r"""Why no weights in general position reach zero loss, as a theorem; None where none is known to us.
 
-    In general position: no component of a neuron on a subspace vanishes, as the paper's theorem assumes of
-    the start. The data are symmetric (x and -x), and labels are the truth.
+    In general position: no pre-activation of a data point is exactly 0, as is almost sure of a random start.
+    The data are symmetric (x and -x), and labels are the truth.
 
     - Angle 0, d at most 2: there are points that belong to all classes.
-    - One bit, ``ceil``: \(1\{h>0\}\) is 1 on half of a symmetric class whatever w is. With S_i the sum of v
-      over the neurons of class i, the mean over V_r of o_r - o_s is (S_r - S_s)/2, and the two classes' mean
-      margins add to 0; both had to be 1 at least. (Only weights orthogonal to the other subspaces escape.)
+    - One bit, ``ceil``: \(1\{h>0\}\) is then 1 on half of a symmetric class whatever w is. With S_i the sum
+      of v over the neurons of class i, the mean over V_r of o_r - o_s is (S_r - S_s)/2, and the two classes'
+      mean margins add to 0; both had to be 1 at least. (Weights orthogonal to data points escape: to a whole
+      subspace, or to single pairs of points, each by another neuron.)
     - Binary weights, subspaces along the axes: a class's data are alike under a change of any axis's sign
       (d = 1, 2), so the mean of a neuron's level there depends on its scale alone, and is the same on every
       subspace. Again the mean margins add to 0, with any bits.
@@ -127,8 +145,8 @@ def unreachable(problem: Subspaces) -> str | None:
     each = torch.bincount(problem.served, minlength=problem.classes)
     if int(each.min()) == 0:
         return "a class without a neuron has output 0"
-    if int(each.max()) * problem.v * problem.top < 1:
-        return "no class's output can reach 1"
+    if int(each.min()) * problem.v * problem.top < 1:
+        return "a class's output cannot reach 1"
     if problem.noise:
         return None
     same = problem.angle == 0 or (problem.classes == 2 and problem.angle == 180)
@@ -153,7 +171,7 @@ def mean_level(length: Tensor, problem: Subspaces) -> Tensor:
     first = 0 if problem.rounding == "ceil" else 1
     flat = [
         sum(
-            _above((first + m) / (radius * size), problem.size)
+            _above((first + m) / (radius * size), problem.size, closed=first == 1)
             for radius in problem.radii for m in range(int(problem.top))
         ) / len(problem.radii) if size > 0 else 0.0
         for size in length.double().flatten().tolist()
@@ -165,7 +183,7 @@ def mean_pull(length: Tensor, window: tuple[float, float], problem: Subspaces) -
     r"""The mean of \(1\{a<\langle w,x\rangle<b\}\langle w,x\rangle/|w|\) over a subspace's spheres.
 
     It is what pulls a neuron along itself while all points of a class are short. On the whole line, the
-    identity's window, it is 0.
+    identity's window, it is 0, and so it is where the length is.
 
     >>> problem = Subspaces(radii=(1.0,))
     >>> [round(mean_pull(torch.tensor(1.0), window, problem).item(), 6)
@@ -173,13 +191,17 @@ def mean_pull(length: Tensor, window: tuple[float, float], problem: Subspaces) -
     [0.0, 0.31831]
     """
     d, length = problem.size, length.double()
+    low, high = window
     factor = math.exp(math.lgamma(d / 2) - math.lgamma((d + 1) / 2)) / (2 * math.sqrt(math.pi))
     total = torch.zeros_like(length)
     for radius in problem.radii:
-        rest = [(1 - (end / (radius * length)).square()).clamp(min=0) for end in window]
-        low, high = (x ** ((d - 1) / 2) if d > 1 else (x > 0).double() for x in rest)
-        total += radius * (low - high)
-    return factor * total / len(problem.radii)
+        h = radius * length
+        if d == 1:  # h or -h
+            total += radius * (((low < h) & (h < high)).double() - ((low < -h) & (-h < high)).double())
+        else:
+            rest = [(1 - (end / h).square()).clamp(min=0) ** ((d - 1) / 2) for end in window]
+            total += radius * (rest[0] - rest[1])
+    return torch.where(length > 0, factor * total / len(problem.radii), 0.0)
 
 
 def short(problem: Subspaces, window: tuple[float, float], w: Tensor) -> tuple[Tensor, Tensor]:
@@ -197,26 +219,37 @@ def short(problem: Subspaces, window: tuple[float, float], w: Tensor) -> tuple[T
     length = torch.linalg.vector_norm(parts, dim=-1)
     sign = 2.0 * torch.nn.functional.one_hot(problem.served, 2).double() - 1
     loss = 1 - problem.v / 2 * (sign * mean_level(length, problem)).sum((-1, -2))
-    pull = -problem.v / 2 * sign * mean_pull(length, window, problem) / length
+    pull = -problem.v / 2 * sign * mean_pull(length, window, problem) / torch.where(length > 0, length, 1.0)
     return loss, torch.einsum("...krd,rdw->...kw", pull[..., None] * parts, problem.basis)
 
 
-def _above(cosine: float, d: int) -> float:
-    """P(c > ``cosine``) of the cosine of a uniform direction in d dimensions."""
+def _above(cosine: float, d: int, closed: bool) -> float:
+    """P(c > ``cosine``) of the cosine of a uniform direction in d dimensions; ``closed``: or equal to it."""
+    if d == 1 and closed and cosine == 1:
+        return 0.5
     if abs(cosine) >= 1:
         return float(cosine < 0)
     return 0.5 if d == 1 else student_t_tail(cosine * math.sqrt((d - 1) / (1 - cosine**2)), d - 1)
 
 
-def _points(surrogate: Surrogate, h_max: float) -> tuple[list[float], list[float]]:
-    """Where a slope is looked at: ten per power of ten, and both sides of its breaks."""
-    sizes = {s * f for s in _SIZES for f in (1.0, 2.0, 5.0)}
+def _points(surrogate: Surrogate, h_max: float) -> Tensor:
+    """Where a slope is looked at, from 0 outwards, the negative side first."""
     breaks = [b * f for b in surrogate.breaks or () for f in (1 - 1e-6, 1.0, 1 + 1e-6)]
-    ends = [h_max] if h_max < math.inf else []
-    positive = sorted(x for x in (*sizes, *breaks, *ends) if 0 < x <= h_max)
-    return positive, sorted((x for x in (*(-s for s in sizes), *breaks) if x < 0), reverse=True)
+    marks = torch.tensor([*breaks, h_max], dtype=torch.float64)
+    x = torch.cat([-_SIZES, _SIZES, marks[marks.isfinite()]]).unique()
+    return torch.cat([x[x < 0].flip(0), x[(x > 0) & (x <= h_max)]])
 
 
-def _slopes(surrogate: Surrogate, x: float) -> Iterable[float]:
-    point = torch.tensor([x], dtype=torch.float64)
-    return (surrogate.pullback(torch.full_like(point, g), point).item() / g for g in (1.0, -1.0))
+def _slopes(surrogate: Surrogate, x: Tensor) -> Tensor:
+    return torch.stack([surrogate.pullback(torch.full_like(x, g), x) / g for g in _SENT])
+
+
+def _fades(surrogate: Surrogate, zero: float) -> bool:
+    """Whether the slope falls below ``_FADED`` before the point where it is 0: its edge is looked for."""
+    x, low = torch.tensor([zero], dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
+    for _ in range(100):
+        middle = (low + x) / 2
+        positive = bool(surrogate.pullback(torch.ones_like(middle), middle) > 0)
+        low, x = (middle, x) if positive else (low, middle)
+    last = surrogate.pullback(torch.ones_like(low), low).item()
+    return 0 < last < _FADED

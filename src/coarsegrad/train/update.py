@@ -14,7 +14,11 @@ from coarsegrad.train.plan import BopRule, TrainPlan
 def make_optimizer(plan: TrainPlan, model: nn.Module) -> Optimizer:
     """The plan's optimizer over the model, inside ``Latent`` or beside ``Bop`` where it has latent rules.
 
-    Weight decay leaves the quantizers' own parameters alone. Every group remembers its ``initial_lr``.
+    Weight decay leaves the quantizers' own parameters alone. Adam, AdamW, Lion and Muon move a number by
+    about the learning rate, however small the number and its gradient are: a step between levels of 3e-4 by
+    many times itself. So under these a quantizer's own parameters have the rate times their mean size when
+    the optimizer is made; under SGD, where LSQ's factor does as much, the rate itself. Every group remembers its ``initial_lr``.
+
     Raises ``ValueError`` where ``bop`` finds no binary weight, or ``muon`` no hidden layer.
     """
     rules, held = plan.read_latent(), list(pairs(model))
@@ -23,8 +27,8 @@ def make_optimizer(plan: TrainPlan, model: nn.Module) -> Optimizer:
     if bop and not binary:
         raise ValueError("latent=('bop(...)',) trains binary weights, and this recipe has none: try w1a2")
     taken = {id(p) for p, _ in binary}
-    own = [p for m in model.modules() if isinstance(m, FakeQuantize) for p in m.parameters(recurse=False)]
-    taken |= {id(p) for p in own}
+    own = [list(m.parameters(recurse=False)) for m in model.modules() if isinstance(m, FakeQuantize)]
+    taken |= {id(p) for values in own for p in values}
     rest = [p for p in model.parameters() if id(p) not in taken and p.requires_grad]
     parts: list[Optimizer] = [Bop(binary, threshold=bop.threshold, lr=bop.lr)] if bop else []
     if plan.optimizer == "muon":
@@ -36,7 +40,11 @@ def make_optimizer(plan: TrainPlan, model: nn.Module) -> Optimizer:
             )
         parts.append(Muon(hidden, lr=plan.lr, momentum=plan.momentum, weight_decay=plan.weight_decay))
         rest = [p for p in rest if id(p) not in set(map(id, hidden))]
-    groups = [{"params": rest, "weight_decay": plan.weight_decay}, {"params": own, "weight_decay": 0.0}]
+    groups = [{"params": rest, "weight_decay": plan.weight_decay}]
+    if plan.optimizer == "sgd":
+        groups.append({"params": [p for values in own for p in values], "weight_decay": 0.0})
+    else:
+        groups += [{"params": values, "weight_decay": 0.0, "lr": plan.lr * _size(values)} for values in own]
     groups = [group for group in groups if group["params"]]
     parts += [_base(plan, groups)] if groups else []
     optimizer = parts[0] if len(parts) == 1 else Together(parts)
@@ -61,6 +69,11 @@ def hidden_weights(model: nn.Module) -> list[nn.Parameter]:
     layers = [m for m in model.modules() if isinstance(m, PLAIN + TRANSPOSED + EMBEDDINGS)]
     inner = [m for m in layers[1:-1] if not isinstance(m, EMBEDDINGS)]
     return [p for m in inner for p in stored(m, "weight") if isinstance(p, nn.Parameter) and p.dim() > 1]
+
+
+def _size(values: list[nn.Parameter]) -> float:
+    """The mean size of the first of a quantizer's parameters, its step or its clip; 1 where it has none."""
+    return (float(values[0].detach().abs().mean()) if values else 0.0) or 1.0
 
 
 def _base(plan: TrainPlan, groups: list[dict[str, Any]]) -> Optimizer:

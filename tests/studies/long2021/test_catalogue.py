@@ -23,6 +23,9 @@ def test_a_line_per_surrogate_says_where_prediction_and_runs_differ():
 def test_angles_may_end_apart():
     mine = [dict(row) for row in IDEAL["catalogue"] if row["surrogate"] == "triangular"]
     mine[1] |= {"right": 80}
+    near = [dict(row) for row in mine]
+    near[1] |= {"right": 89}  # Wilson's interval: 0.81 to 0.94
+    assert lines(chapter({"catalogue": near}))["triangular"]["agree"] == "not needed, –"
     told = chapter({"catalogue": mine})
     assert lines(told)["triangular"]["agree"] == "not needed, yes"
     assert "too few runs also of triangular at 45 degrees (0.80)" in told.text

@@ -2,9 +2,10 @@
 
 import pytest
 
+from coarsegrad.measure import Interval
 from coarsegrad.studies import find
 from coarsegrad.studies.long2021 import STUDY
-from coarsegrad.studies.long2021.claims import CLAIMS
+from coarsegrad.studies.long2021.claims import CLAIMS, outermost
 from coarsegrad.studies.study import verdicts
 from coarsegrad.studies.verdict import judge
 from studies.long2021.ideal import IDEAL
@@ -85,6 +86,18 @@ WON = {"solved": 60, "right": 60}
 )  # fmt: skip
 def test_a_claim_is_refuted_by_rows_that_contradict_it(claim, change, kind, where):
     assert said(altered(change, kind, **where))[claim] == "refuted"
+
+
+def test_steps_of_runs_that_never_ended_are_no_upper_bound():
+    rows = altered({"solved": 90, "right": 90}, "angle", angle=30.0, surrogate="log_tailed_relu")
+    assert said(rows)["the-three-are-alike"] == "unresolved"
+    assert said(rows)["smaller-angles-take-longer"] == "confirmed"  # longer still, if at all
+
+
+def test_the_outermost_interval_of_several_reaches_as_far_as_any():
+    narrow, wide = Interval(1.0, 0.9, 1.1), Interval(1.2, 0.5, 1.9)
+    assert outermost(min, [narrow, wide]) == Interval(1.0, 0.5, 1.1)
+    assert outermost(max, [narrow, wide]) == Interval(1.2, 0.5, 1.9) and outermost(min, []) is None
 
 
 def test_the_claim_that_is_to_be_refuted_could_be_confirmed():

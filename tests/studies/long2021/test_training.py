@@ -125,3 +125,14 @@ def test_a_network_whose_numbers_stopped_being_finite_is_left_out():
     lost = {"what": "final", "weights": "float", "bits": 2, "surrogate": "relu", "seed": 0, "failed": "loss",
             "test_accuracy": None, "captured": None}  # fmt: skip
     assert training.finals({"lenet5": [lost]}, "test_accuracy") == {}
+
+
+@pytest.mark.parametrize("name", ["lenet5-2bit-reverse-exponential-relu", "features-near-subspaces"])
+@pytest.mark.parametrize("gone", ["relu", "reverse_exponential"])
+def test_and_leaves_the_claims_about_it_open(name, gone):
+    found = finals(relu=[99.0, 99.2, 99.1, 99.1], reverse_exponential=[99.1, 99.3, 99.2, 99.2])
+    assert verdict(name, found) == "confirmed"
+    lost = {"test_accuracy": None, "captured": None, "failed": "the loss"}
+    once = [{**row, **lost} if (row["surrogate"], row["seed"]) == (gone, 3) else row for row in found]
+    all_of_it = [{**row, **lost} if row["surrogate"] == gone else row for row in found]
+    assert verdict(name, once) == verdict(name, all_of_it) == "unresolved"

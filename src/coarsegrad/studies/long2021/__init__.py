@@ -29,7 +29,8 @@ STUDY = Study(
     presets={
         "smoke": "seconds: every measure once, small",
         "quick": "a few minutes on two cores: 100 starts a cell, fewer points on each subspace",
-        "short": "an hour: quick, and LeNet-5 with float and binary weights (--data-folder), 4 epochs each",
+        "short": "an hour and a half of one core: quick, and LeNet-5 with float and binary weights "
+        "(--data-folder), 4 epochs each",
         "paper": "a quarter of an hour on two cores with the paper's 880 points a class; then, "
         "--data-folder, LeNet-5 as long as the paper's: half a day on two cores without a GPU",
     },

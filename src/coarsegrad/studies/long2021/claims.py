@@ -1,7 +1,7 @@
 """What is claimed of the subspace problem, each as a number and the range where it must lie.
 
-Ranges and expected verdicts were chosen on seeds (0, 1, 4, 100, 101) that no preset uses, before the presets'
-runs.
+Ranges and expected verdicts were chosen on seeds (0, 1, 4, 100, 101) that no preset uses; a few were reworded
+after runs of the seeds 7 and 2021, which the presets then gave up for others.
 """
 
 import math
@@ -66,26 +66,42 @@ def extreme(which: Callable[..., float], key: str, *kinds: str, **among: Any) ->
     return estimate
 
 
+def outermost(which: Callable[..., Interval], found: list[Interval]) -> Interval | None:
+    """The smallest or largest estimate; its end towards what is beyond it is the outermost of all."""
+    if not found:
+        return None
+    one = which(found, key=lambda interval: interval.estimate)
+    if which is min:
+        return Interval(one.estimate, min(interval.low for interval in found), one.high)
+    return Interval(one.estimate, one.low, max(interval.high for interval in found))
+
+
 def worst_accuracy(*kinds: str, **among: Any) -> Estimate:
     """The mean over runs, of the cell where it is smallest."""
 
     def estimate(rows: Rows) -> Interval | None:
-        found = cells(rows, *kinds, **among)
-        row = min(found, key=lambda row: row["accuracy"], default=None)
-        return None if row is None else Interval(row["accuracy"], row["accuracy_low"], row["accuracy_high"])
+        return outermost(min, [
+            Interval(row["accuracy"], row["accuracy_low"], row["accuracy_high"])
+            for row in cells(rows, *kinds, **among)
+        ])  # fmt: skip
 
     return estimate
 
 
-def longer(which: Callable[..., tuple], pairs: Callable[[Rows], list[tuple[Row, Row]]]) -> Estimate:
-    """The smallest or largest ratio of geometric means of steps; its ends from the two intervals' ends."""
+def longer(which: Callable[..., Interval], pairs: Callable[[Rows], list[tuple[Row, Row]]]) -> Estimate:
+    """The smallest or largest ratio of geometric means of steps; its ends from the two intervals' ends.
+
+    Where not all runs got there their mean is a lower bound, and the ratio has no such end.
+    """
 
     def estimate(rows: Rows) -> Interval | None:
-        found = [
-            (math.exp(a["log_mean"] - b["log_mean"]), math.exp(a["log_low"] - b["log_high"]),
-             math.exp(a["log_high"] - b["log_low"])) for a, b in pairs(rows)
-        ]  # fmt: skip
-        return Interval(*which(found)) if found else None
+        return outermost(which, [
+            Interval(
+                math.exp(a["log_mean"] - b["log_mean"]),
+                math.exp(a["log_low"] - b["log_high"]) if b["solved"] == b["runs"] else 0.0,
+                math.exp(a["log_high"] - b["log_low"]) if a["solved"] == a["runs"] else math.inf,
+            ) for a, b in pairs(rows)
+        ])  # fmt: skip
 
     return estimate
 
@@ -97,7 +113,7 @@ def _angles(rows: Rows) -> list[tuple[Row, Row]]:
 
 
 def _beside_relu(rows: Rows) -> list[tuple[Row, Row]]:
-    others = cells(rows, "angle", surrogate=PAPERS[1:])
+    others = cells(rows, "angle", surrogate=PAPERS[1:], where=lambda row: row["angle"] >= 20)
     relu = {row["angle"]: row for row in cells(rows, "angle", surrogate="relu")}
     return [(row, relu[row["angle"]]) for row in others if row["angle"] in relu]
 
@@ -107,7 +123,7 @@ def _one_bit(row: Row) -> bool:
 
 
 def _disagrees(row: Row) -> bool:
-    return row["answer"] == "no" and row["right"] >= 0.9 * row["runs"]
+    return row["answer"] == "no" and proportion_interval(row["right"], row["runs"]).low >= 0.9
 
 
 _MOST = {"smoke": UNRESOLVED, "quick": CONFIRMED, "short": CONFIRMED, "paper": CONFIRMED}
@@ -123,7 +139,7 @@ def _below(what: str, **more: Any) -> dict[str, Any]:
 CLAIMS = (
     Claim("orthogonal-converges", "On orthogonal subspaces ReLU, reverse exponential and log-tailed ReLU "
           "reach zero loss and classify perfectly: 2 to 4 bits, 12 to 96 neurons, dimensions 1 to 6, 2 to 6 "
-          "classes.", "theorem", PAPER, f"smallest {_RATE}",
+          "classes.", "simulation", f"{PAPER}, whose theorem is of the population", f"smallest {_RATE}",
           share(min, "ceil", "neurons", "size", "classes", where=lambda row: not _one_bit(row),
                 surrogate=PAPERS), least=0.9, expected=_MOST),
     Claim("angles-converge", "So they do at every angle tried, 20 degrees and more.", "simulation", PAPER,
@@ -137,27 +153,29 @@ CLAIMS = (
           "times those of 90.", "simulation", PAPER, "smallest ratio of geometric mean steps",
           longer(min, _angles), least=1.5, expected=_LARGE),
     Claim("the-three-are-alike", "Reverse exponential and log tail take at most 3.5 times the steps of ReLU.",
-          "simulation", HERE, "largest ratio of geometric mean steps, over angles", longer(max, _beside_relu),
-          most=3.5, expected=_MOST),
-    Claim("one-bit-ceil-cannot", "One bit, ceil: no run reaches zero loss; its loss cannot fall below 1.",
+          "simulation", HERE, "largest ratio of geometric mean steps, 20 degrees and more",
+          longer(max, _beside_relu), most=3.5, expected=_MOST),
+    Claim("one-bit-ceil-cannot", "One bit, ceil: no run reaches zero loss; while no pre-activation is "
+          "exactly 0 the loss cannot fall below 1.",
           "theorem", "mean margins of two classes add to 0 (theory.classification.unreachable)",
           "smallest loss of a run at its end", extreme(min, "least_loss", "ceil", where=_one_bit), least=1,
           margin=1e-9),
     Claim("one-bit-floor-can", "One bit, floor: they do.", "simulation", HERE, f"smallest {_RATE}",
           share(min, "floor", where=_one_bit, surrogate=PAPERS), least=0.9, expected=_MOST),
     Claim("admissible-suffices", "Orthogonal subspaces: whatever the predicate says yes to, on the "
-          "pre-activations that occurred, reaches zero loss.", "theorem", PAPER, f"smallest {_RATE}",
+          "pre-activations that occurred, reaches zero loss.", "simulation",
+          f"{PAPER}, whose theorem is of the population", f"smallest {_RATE}",
           share(min, "catalogue", answer="yes", angle=90.0), least=0.9, expected=_MOST),
     Claim("admissible-suffices-oblique", "At 45 degrees, of which the theorem says nothing, it does too.",
           "simulation", PAPER, f"smallest {_RATE}",
           share(min, "catalogue", answer="yes", angle=45.0), least=0.9, expected=_MOST),
     Claim("admissible-is-needed", "What it says no to does not reach zero loss: the class of the theorem, "
           "taken as a condition that is needed.", "heuristic", "not claimed by the paper",
-          "surrogates with a no, at 90 degrees, that get there in 9 of 10 runs",
+          "surrogates with a no, at 90 degrees, that get there in 9 of 10 runs, Wilson's interval included",
           count("catalogue", of=_disagrees, angle=90.0), most=0,
-          expected=REFUTED),
+          expected={"smoke": CONFIRMED, "quick": REFUTED, "short": REFUTED, "paper": REFUTED}),  # of 4 runs
     Claim("even-slopes-fail", "Slopes alike on both sides of 0 (identity, magnitude-aware sign) do not reach "
-          "zero loss: on symmetric data they pull nowhere.", "heuristic",
+          "zero loss: while all points of a class are short they pull no neuron along itself.", "heuristic",
           "theory.classification: mean_pull, lean", f"largest {_ZERO}",
           share(max, "catalogue", part="solved", where=lambda row: abs(row["lean"]) < 0.01),
           most=0.05, expected=_MOST),

@@ -1,4 +1,4 @@
-"""One cell of the study: a problem, a surrogate, many starts; the predicate's answer first, then the runs."""
+"""One cell of the study: a problem, a surrogate, many starts; what theory says, and what the runs did."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
@@ -28,14 +28,16 @@ def problem(settings: Settings) -> Subspaces:
 def cell(settings: Settings, place: Path) -> Iterator[Row]:
     """What became of the runs of one cell.
 
-    The surrogate is stretched over the levels; the problem's fields stand beside the numbers. Its answer is
-    asked for the interval up to the largest pre-activation that any of the runs met. ``log_mean`` is of the
-    steps to zero loss, those of runs that never got there counted as all that were made: a lower bound then.
+    The surrogate is stretched over the levels; the problem's fields stand beside the numbers. Whether it is
+    admissible is asked before the runs for all pre-activations (``everywhere``), and after them for the
+    interval up to the largest that any run met (``answer``). ``log_mean`` is of the steps to zero loss, those
+    of runs that never got there counted as all that were made: a lower bound then.
     """
     if settings["runs"] < 2:
         raise ValueError(f"runs={settings['runs']}: an interval over starts takes two or more")
     given, runs, seed = problem(settings), settings["runs"], settings["seed"]
     surrogate = own.surrogate(settings["surrogate"]).over([float(i) for i in range(int(given.top) + 1)])
+    everywhere = admissible(surrogate).answer
     start, whom = given.starts(runs, seed), settings.get("missing")
     if whom is not None:
         mine = int((given.served == 0).sum())
@@ -55,7 +57,8 @@ def cell(settings: Settings, place: Path) -> Iterator[Row]:
         "right": int((solved & (found.accuracy == 1)).sum()), "still": int((found.still & ~solved).sum()),
         "loss": float(found.loss.mean()), "least_loss": float(found.loss.min()),
         "accuracy": right.estimate, "accuracy_low": right.low, "accuracy_high": right.high,
-        "largest": largest, "lean": lean(surrogate, largest), "answer": answer.answer, "why": answer.why,
+        "largest": largest, "lean": lean(surrogate, largest), "everywhere": everywhere,
+        "answer": answer.answer, "why": answer.why,
         "least_slope": answer.bounds and answer.bounds[0],
         "impossible": unreachable(given), "independent": given.independent, "method": found.method,
         "log_mean": logs.estimate, "log_low": logs.low, "log_high": logs.high, "points": given.points,

@@ -1,7 +1,9 @@
 """The page: the paper's three over angles and sizes, the catalogue, below the assumptions, binary weights."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
 
+from coarsegrad.problem.subspaces import Subspaces
 from coarsegrad.studies import drawn
 from coarsegrad.studies.long2021 import catalogue, trained
 from coarsegrad.studies.long2021.grid import AXES, PAPERS, covered
@@ -35,8 +37,9 @@ def _about(rows: Rows) -> Chapter:
         "the largest by 1. The coarse gradient has a surrogate's slope in the place of the staircase's. "
         "*Theorem*, as it is read here: if the subspaces are orthogonal, and the slope is 0 on the negative "
         "side and between two positive bounds on the positive one, the loss goes to 0 from almost any start, "
-        "and every point is told right. *Experiments*: three such slopes (ReLU, reverse exponential, "
-        "log-tailed ReLU) on planes at smaller and smaller angles, and LeNet-5 on MNIST.\n\n"
+        "and every point is told right. It is of all points of the subspaces and of small steps; here there "
+        "are finitely many points, and steps of a size. *Experiments*: three such slopes (ReLU, reverse "
+        "exponential, log-tailed ReLU) on planes at smaller and smaller angles, and LeNet-5 on MNIST.\n\n"
         "**Measured here**: full-batch descent (step 1) until the loss is 0, many starts a cell. In the base "
         "problem two planes in four dimensions meet at 90 degrees, k = 24, b = 2, a level begins right above "
         "a whole number (*ceil*); then one thing is changed at a time. The *angle* is the one between the "
@@ -60,7 +63,8 @@ def _findings(rows: Rows) -> Iterator[str]:
     for mine, where in ((inside, "Within the assumptions"), (outside, "At smaller angles, or with *floor*")):
         if mine:
             yield (
-                f"{where}, the three slopes reach zero loss in {_least(mine)} of each of {len(mine)} cells."
+                f"{where}, the three slopes reach zero loss in {_least(mine)} of each of {_cells(mine)} "
+                "cells."
             )
     at = {row["angle"]: row for row in rows.get("angle", ()) if row["surrogate"] == "relu" and row["solved"]}
     if len(at) > 1:
@@ -88,6 +92,12 @@ def _findings(rows: Rows) -> Iterator[str]:
     if binary:
         yield f"Binary weights: {_of_binary(binary)}."
     yield from trained.findings(rows)
+
+
+def _cells(found: Sequence[Row]) -> int:
+    """How many different ones: the base problem stands on several axes."""
+    names = [field.name for field in fields(Subspaces) if field.name not in ("radii", "directions", "seed")]
+    return len({tuple(row[key] for key in (*names, "surrogate")) for row in found})
 
 
 def _of_binary(found: Sequence[Row]) -> str:
@@ -176,7 +186,8 @@ def _below(rows: Rows) -> Chapter:
         "output, where the runs ended. *Dependent*: angle 0, planes that share a line (or, with shared 2, "
         "are one); three planes, and three or four lines, any two of which are independent but not all. "
         "*Missing component*: of one neuron of class 0, of those that serve it, or of all, on that class's "
-        "subspace at the start. *Label noise*: so large a share of the labels is wrong."
+        "subspace at the start. *Label noise*: so large a share of the labels is wrong. *Few neurons* breaks "
+        "no assumption of the theorem as it is read here: on finitely many points it takes enough of them."
     )
     if reasons:
         text += "\n\nImpossible as a theorem (`theory.classification.unreachable`):\n\n" + "\n".join(reasons)

@@ -4,11 +4,13 @@ Once with float weights, as in the paper, once with binary ones. These take an h
 ``short`` and ``paper`` plan them. Ranges were chosen on seed 100, which no preset uses.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from coarsegrad.measure import Interval
+from coarsegrad.studies.long2021.claims import outermost
 from coarsegrad.studies.long2021.features import all_classes, features, lie, nearest
 from coarsegrad.studies.long2021.grid import PAPERS
 from coarsegrad.studies.long2021.told import word
@@ -116,12 +118,26 @@ def finals(rows: Rows, key: str) -> dict[tuple[str, int, str], dict[int, float]]
     return found
 
 
+def lost(rows: Rows) -> set[tuple[str, int, str]]:
+    """The networks of which a seed stopped being finite."""
+    found = (row for row in rows.get("lenet5", ()) if row["what"] == "final" and row.get("failed"))
+    return {(row["weights"], row["bits"], row["surrogate"]) for row in found}
+
+
+def _unlimited(found: Interval | None, gone: set) -> Interval | None:
+    """What is left of an estimate when networks that belong to it are gone: no limits."""
+    if not gone:
+        return found
+    return Interval(math.nan if found is None else found.estimate, -math.inf, math.inf)
+
+
 def gap(better: tuple[str, int, str], worse: tuple[str, int, str]) -> Callable[[Rows], Interval | None]:
-    """Paired difference of test accuracies, points."""
+    """Paired difference of test accuracies, points; with no limits where a seed of either was lost."""
 
     def estimate(rows: Rows) -> Interval | None:
         found = finals(rows, "test_accuracy")
-        return paired(found.get(better, {}), found.get(worse, {}))
+        gone = lost(rows) & {better, worse}
+        return _unlimited(paired(found.get(better, {}), found.get(worse, {})), gone)
 
     return estimate
 
@@ -139,7 +155,7 @@ def worst(key: str, beside: bool = False) -> Callable[[Rows], Interval | None]:
             paired(by_seed, untrained if beside else dict.fromkeys(by_seed, 0.0))
             for by_seed in found.values()
         ]
-        return min((m for m in means if m is not None), key=lambda m: m.estimate, default=None)
+        return _unlimited(outermost(min, [m for m in means if m is not None]), lost(rows))
 
     return estimate
 
