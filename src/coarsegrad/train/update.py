@@ -17,7 +17,8 @@ def make_optimizer(plan: TrainPlan, model: nn.Module) -> Optimizer:
     Weight decay leaves the quantizers' own parameters alone. Adam, AdamW, Lion and Muon move a number by
     about the learning rate, however small the number and its gradient are: a step between levels of 3e-4 by
     many times itself. So under these a quantizer's own parameters have the rate times their mean size when
-    the optimizer is made; under SGD, where LSQ's factor does as much, the rate itself. Every group remembers its ``initial_lr``.
+    the optimizer is made; under SGD, where LSQ's factor does as much, the rate itself. Every group remembers
+    its ``initial_lr``.
 
     Raises ``ValueError`` where ``bop`` finds no binary weight, or ``muon`` no hidden layer.
     """

@@ -45,10 +45,22 @@ def test_estimators_get_where_they_are_said_to_be():
         model = net_of("digits").model(runs.recipe_of({**DIGITS, "estimator": name}), 0)
         kinds = {(m.role, type(m.surrogate).__name__) for m in model.modules() if isinstance(m, FakeQuantize)}
         found[name] = {role: {s for r, s in kinds if r == role} for role in ("weight", "activation")}
-    usual = {"Identity", "HardTanh"}  # at 1 bit, and of the first and last layer's 8
+    usual = {"Identity"}
     assert found["steep"] == {"weight": usual, "activation": {"EDE"}}
     assert found["smooth weights"] == {"weight": {"Tanh"}, "activation": {"HardTanh"}}
     assert found["identity"] == {"weight": usual, "activation": {"Identity"}}
+
+
+@pytest.mark.parametrize("data", ["digits", "text"])
+@pytest.mark.parametrize("bits", ["w1a2", "w4a4"])
+def test_no_step_between_levels_is_trained_and_the_ends_have_float_weights(data, bits):
+    net = net_of(data, width=16)
+    model = net.model(runs.recipe_of({"data": data, "bits": bits, "estimator": "window"}), 0)
+    assert not [name for name, _ in model.named_parameters() if "raw_" in name]
+    held = {m.place.split(".")[0]: m.quantizer for m in model.modules()
+            if isinstance(m, FakeQuantize) and m.role == "weight"}  # fmt: skip
+    assert held and not {"conv1", "fc", "characters", "head"} & held.keys()
+    assert {len(q.levels) for q in held.values()} == {2 if bits == "w1a2" else 16}
 
 
 def test_the_scheduled_estimator_is_told_of_the_time():

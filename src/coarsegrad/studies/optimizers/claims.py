@@ -16,6 +16,7 @@ from coarsegrad.studies.optimizers.grid import (
     mean_cost,
     mean_gap,
     moved,
+    of_chosen,
     over_seeds,
     spread,
     spread_of_estimators,
@@ -36,7 +37,7 @@ CALLED = {"images": "LeNet-5, Fashion-MNIST", "text": "Transformer, text"}
 def log_ratios(rows: Rows, optimizer: str, run: str) -> dict[int, float]:
     """By seed, how much farther a run is from the plain one than a rerun is, as a logarithm.
 
-    Seeds of which one of the three broke are not among them: see `broken`.
+    Seeds of which one of the three broke are not among them (see `broken`), nor those of a distance of 0.
     """
     found: dict[int, dict[str, float]] = {}
     for row in rows.get("twins", ()):
@@ -56,6 +57,12 @@ def broken(rows: Rows, optimizer: str, *runs: str) -> int:
     )
 
 
+def _zero(rows: Rows, optimizer: str, *runs: str) -> bool:
+    """Whether a distance is 0, which has no logarithm."""
+    found = [row for row in rows.get("twins", ()) if row["optimizer"] == optimizer and row["run"] in runs]
+    return any(row["distance"] == 0 for row in found)
+
+
 def _multiples(optimizer: str) -> Callable[[Rows], Interval | None]:
     def estimate(rows: Rows) -> Interval | None:
         if broken(rows, optimizer, "plain", "times 8", "over 8"):
@@ -71,8 +78,9 @@ def _multiples(optimizer: str) -> Callable[[Rows], Interval | None]:
 
 def _ratio(run: str, optimizer: str, less: str | None = None) -> Callable[[Rows], Interval | None]:
     def estimate(rows: Rows) -> Interval | None:
-        if any(broken(rows, name, "plain", "other order", run) for name in (optimizer, less or optimizer)):
-            return UNKNOWN
+        for name in (optimizer, less or optimizer):
+            if broken(rows, name, "plain", "other order", run) or _zero(rows, name, "other order", run):
+                return UNKNOWN
         values = log_ratios(rows, optimizer, run)
         if less is None:
             return over_seeds(values.values())
@@ -84,7 +92,7 @@ def _ratio(run: str, optimizer: str, less: str | None = None) -> Callable[[Rows]
 
 def _of(net: str, number: Callable[[Grid, Grid], list[float]]) -> Callable[[Rows], Interval | None]:
     """A number of the grids of few and of many bits, seed by seed."""
-    return lambda rows: over_seeds(number(*(grid(rows, **JUDGED[net], bits=b) for b in (FEW, MANY))))
+    return lambda rows: of_chosen(number(*(grid(rows, **JUDGED[net], bits=b) for b in (FEW, MANY))))
 
 
 def _few(net: str, number: Callable[[Scores], list[float]]) -> Callable[[Rows], Interval | None]:

@@ -183,10 +183,20 @@ def shared(scores: Scores) -> list[str]:
     return [name for name in first if all(name in by for by in rest)]
 
 
-def over_seeds(values: Iterable[float]) -> Interval | None:
-    """Their mean with its 95 % interval; None for fewer than two seeds."""
+def over_seeds(values: Iterable[float], confidence: float = 0.95) -> Interval | None:
+    """Their mean with its interval, Student's; None for fewer than two seeds."""
     values = list(values)
-    return mean_interval(values) if len(values) > 1 else None
+    return mean_interval(values, confidence) if len(values) > 1 else None
+
+
+def of_chosen(values: Iterable[float]) -> Interval | None:
+    """The same for numbers whose rates, winners, best or worst were chosen on one another's seeds.
+
+    They are not independent, and a 95 % interval would leave out 0 in 12 to 16 of 100 draws of pure noise
+    (spreads and costs of 5 optimizers, 4 estimators, 3 or 4 seeds; 1500 draws). Student's of 99 % leaves it
+    out in 2 to 4.
+    """
+    return over_seeds(values, 0.99)
 
 
 def told_apart(rows: Rows, *keys: str) -> list[Mapping[str, Any]]:

@@ -57,6 +57,7 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
     "muon": {"momentum": 0.95, "weight_decay": 0.1},
 }  # fmt: skip
 """By name, as a plan's, what else the plan says; the decays of AdamW, Lion and Muon are decoupled."""
+_BITS = {"w1a2": (1, 2), "w4a4": (4, 4)}
 BESIDE: dict[str, Surrogate] = {
     "plain": Identity(), "times 8": Multiple(8.0), "over 8": Multiple(1 / 8), "wave": Wave(0.8),
 }  # fmt: skip
@@ -76,12 +77,20 @@ def trained(settings: Settings, place: Path) -> Iterator[Row]:
 
 
 def recipe_of(settings: Settings) -> Recipe:
-    """The first and last layer have 8 bits; images are quantized in place of ReLUs, text at inputs."""
+    """No step between levels is trained. Images are quantized in place of ReLUs, text at inputs.
+
+    Weights: per channel, taken anew at every step; those of the first and the last layer are float.
+    """
     weights, activations = ESTIMATORS[settings["estimator"]]
-    where = "inputs" if settings["data"] == "text" else "instead_of_relus"
+    is_text, (few, many) = settings["data"] == "text", _BITS[settings["bits"]]
+    scale = f"scale(statistic='{'mean_abs' if few == 1 else 'mse'}',axis=0,live=True)"
+    weight = f"binary(scale={scale})" if few == 1 else f"uniform(bits={few},scale={scale})"
+    activation = f"uniform(bits={many})" if is_text else f"quantized_relu(bits={many})"
     return Recipe(
-        settings["bits"], weight_surrogate=weights, activation_surrogate=activations, activations=where
-    )
+        f"weight={weight};activation={activation}", first="float", last=f"activation={activation}",
+        embeddings="float", weight_surrogate=weights, activation_surrogate=activations,
+        activations="inputs" if is_text else "instead_of_relus",
+    )  # fmt: skip
 
 
 def fit(
