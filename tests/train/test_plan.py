@@ -76,6 +76,8 @@ def test_a_file_that_is_no_configuration_is_refused(tmp_path, name, text, messag
         ({"data": "minst"}, "did you mean 'mnist'"),
         ({"latent": ("clipp",)}, "did you mean 'clip'"),
         ({"latent": ("bop", "clip")}, "give it alone"),
+        ({"latent": ("bop(lr=5.0)",)}, "adaptivity rate"),
+        ({"latent": ("bop(threshold=-1.0)",)}, "cannot be negative"),
         ({"latent": ("clip",), "recipe": None}, "need a quantized model"),
         ({"rules": ("fc1",)}, "write PATTERN=w4a8"),
         ({"rules": 3}, "list of texts"),

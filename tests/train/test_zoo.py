@@ -99,6 +99,7 @@ def test_a_model_is_copied_saved_and_loaded_like_any_module(name):
         MLP(widths=(64,)),
         LeNet5(affine=False),
         LeNet5(widths=(6, 16, 120, 84)),
+        LeNet5(activation="identity", pool_first=True),
         VGGSmall(activation="hardtanh"),
         ResNet20(shortcut="A"),
         DSCNN(width=8),

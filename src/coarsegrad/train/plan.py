@@ -83,6 +83,12 @@ class BopRule:
     lr: float = 1e-4
     name: ClassVar[str] = "bop"
 
+    def __post_init__(self):
+        if not self.threshold >= 0:
+            raise ValueError(f"bop(threshold=...) cannot be negative, got {self.threshold}")
+        if not 0 < self.lr <= 1:
+            raise ValueError(f"bop(lr=...) is the adaptivity rate and must be in (0, 1], got {self.lr}")
+
 
 SCHEDULES = {kind.name: kind for kind in (Cosine, Constant, Step)}
 LATENT = {**RULES, BopRule.name: BopRule}

@@ -110,11 +110,13 @@ class LeNet5(Model):
     conv 20@5x5, pool, conv 50@5x5, pool, fc 500, fc. Theirs have no scale and shift: ``affine=False``.
     ``widths`` are those of the two convolutions, then of the hidden linear layers: ``(6, 16, 120, 84)`` is
     LeCun et al. 1998, doi:10.1109/5.726791. Convolutions are unpadded as in the original; below 16x16 pixels,
-    where nothing would be left, padding 2 keeps the size. 432,220 parameters for 1x28x28 and 10 classes,
-    431,080 with ``affine=False``; 44,878 in LeCun's widths.
+    where nothing would be left, padding 2 keeps the size. ``pool_first`` pools before the batch norm, for
+    networks of signs: the largest of four is mostly positive, and its sign says little. 432,220 parameters
+    for 1x28x28 and 10 classes, 431,080 with ``affine=False``; 44,878 in LeCun's widths.
     """
 
     widths: tuple[int, ...] = (20, 50, 500)
+    pool_first: bool = False
     name: ClassVar[str] = "lenet5"
     least: ClassVar[int] = 4
 
@@ -136,17 +138,13 @@ class LeNet5(Model):
         padding = 0 if min(sides) >= 16 else 2
         left = [((side - 4 + 2 * padding) // 2 - 4 + 2 * padding) // 2 for side in sides]
         first, second, *hidden = self.widths
-        layers: OrderedDict[str, nn.Module] = OrderedDict(
-            conv1=nn.Conv2d(channels, first, 5, padding=padding),
-            bn1=self.norm(first),
-            act1=self.act(),
-            pool1=nn.MaxPool2d(2),
-            conv2=nn.Conv2d(first, second, 5, padding=padding),
-            bn2=self.norm(second),
-            act2=self.act(),
-            pool2=nn.MaxPool2d(2),
-            flatten=nn.Flatten(),
-        )
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        for i, (before, after) in enumerate(((channels, first), (first, second)), start=1):
+            pool = [(f"pool{i}", nn.MaxPool2d(2))]
+            act = [(f"bn{i}", self.norm(after)), (f"act{i}", self.act())]
+            layers[f"conv{i}"] = nn.Conv2d(before, after, 5, padding=padding)
+            layers.update(pool + act if self.pool_first else act + pool)
+        layers["flatten"] = nn.Flatten()
         width = second * prod(left)
         for i, wider in enumerate(hidden, start=1):
             layers[f"fc{i}"] = nn.Linear(width, wider)

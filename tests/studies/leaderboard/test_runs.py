@@ -62,7 +62,7 @@ def test_every_cell_is_run_as_its_best_trial_says(smoke, tmp_path):
     trials = {(row["bits"], row["method"]): row["lr"] for row in smoke["trial"]}
     ran = {(row["bits"], row["method"]): row["lr"] for row in smoke["run"] if row["what"] == "epoch"}
     assert ran == trials and len(ran) == 15
-    assert {row["seed"] for row in smoke["trial"]} == {1000} and {row["seed"] for row in smoke["run"]} == {70}
+    assert {row["seed"] for row in smoke["trial"]} == {1001} and {row["seed"] for row in smoke["run"]} == {70}
 
 
 def test_runs_are_planned_when_all_trials_are_there(tmp_path):

@@ -1,6 +1,6 @@
 import pytest
 
-from coarsegrad.studies.part import part
+from coarsegrad.studies.place import part
 from coarsegrad.studies.verdict import judge
 from coarsegrad.studies.yin2019 import STUDY, tasks, training
 from coarsegrad.studies.yin2019.fields import PAPERS

@@ -7,7 +7,8 @@ with fresh seeds and tested. All of it is one command that may be stopped, and s
 from collections.abc import Mapping
 from typing import Any
 
-from coarsegrad.studies.leaderboard.methods import BITS, cells, trials
+from coarsegrad.spec import content_id
+from coarsegrad.studies.leaderboard.methods import BITS, cells, plan_values, trials
 from coarsegrad.studies.leaderboard.runs import trained
 from coarsegrad.studies.leaderboard.story import CLAIMS, chosen, story
 from coarsegrad.studies.study import Study, Task, check_data
@@ -18,17 +19,17 @@ PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"data": ("digits",), "bits": ("w1a1", "w2a2"), "epochs": 1, "tries": 1, "seeds": (70,)},
     "quick": {"data": ("digits",), "bits": _MANDATORY, "epochs": 10, "tries": 5, "seeds": range(80, 85)},
     "paper": {"data": ("fashion_mnist",), "bits": _MANDATORY, "epochs": 15, "tries": 4,
-              "seeds": range(95, 100)},
+              "seeds": range(105, 110)},
     "extended": {"data": ("fashion_mnist", "mnist", "cifar10"), "bits": BITS, "epochs": 15, "tries": 4,
-                 "seeds": range(95, 100)},
+                 "seeds": range(105, 110)},
 }  # fmt: skip
 """``epochs`` of a run, ``tries`` those of a trial.
 
-Explored, to find what range of settings to try: seed 0, two epochs, and on Fashion-MNIST all trials of a
-first protocol, which tried without augmentation, and shared a poorer scale of weights. It was left before its
-runs.
+Before it there were, on Fashion-MNIST: seed 0, two epochs; all trials of a protocol without augmentation and
+with a poorer scale of weights; and a whole run, of the seeds 95 to 99, in which networks of signs pooled
+behind their batch norms and trained steps had the latents' rate. `story` says what came of these.
 """
-_TRIAL_SEED = 1000
+_TRIAL_SEED = 1001
 
 
 def tasks(preset: str, options: Mapping[str, Any]) -> list[Task]:
@@ -59,11 +60,12 @@ def _task(kind, data, bits, method, trial, seed, epochs, options) -> Task:
     settings = {
         "data": data, "bits": bits, "method": method, "lr": lr, "setting": setting, "seed": seed,
         "epochs": epochs, "held_out": kind == "trial",
+        "plan": content_id(plan_values(data, bits, method, trial, 1000)),  # another plan is another task
     }  # fmt: skip
     own = "" if setting is None else f", {setting:g}"
     says = f"{data} {bits} {method}, rate {lr:g}{own}, seed {seed}"
     folder = options.get("data_folder") if data != "digits" else None
-    return Task(kind, trained, settings, version=2, where={"data_folder": folder}, says=says)
+    return Task(kind, trained, settings, version=3, where={"data_folder": folder}, says=says)
 
 
 STUDY = Study(

@@ -76,12 +76,13 @@ def plan_values(data: str, bits: str, method: str, trial: Trial, steps: int) -> 
     """The fields of a training plan that depend on the cell; ``bits`` may be ``float``.
 
     First and last weights are float, and all activations but the image are quantized. Where these are signs
-    the network has no other activation: the quantizer alone is one.
+    the network has no other activation, the quantizer alone is one, and LeNet-5 pools before its batch norms.
     """
     lr, setting = trial
     signs = bits != "float" and widths(bits)[1] == 1
-    more = ",activation='identity'" if signs else ""
-    model = MODELS[data].format(more if "(6" in MODELS[data] else more[1:])
+    lenet = "(6" in MODELS[data]
+    more = (",activation='identity',pool_first=True" if lenet else "activation='identity'") if signs else ""
+    model = MODELS[data].format(more)
     if bits == "float":
         return {"model": model, "lr": lr, "recipe": None}
     weight, activation = quantizers(bits)
@@ -125,6 +126,10 @@ def _prox_quant(bits: str, setting: float | None, steps: int) -> dict[str, Any]:
     return {"latent": (f"prox_quant(rate={strength / freeze!r},distance='{distance}',freeze_at={freeze})",)}
 
 
+def _reste(bits: str, setting: float | None, steps: int) -> dict[str, Any]:
+    return {**_both("reste")(bits, setting, steps), "weight_surrogate": f"reste(clip={setting})"}
+
+
 def _both(name: str) -> Callable[[str, float | None, int], dict[str, Any]]:
     def changes(bits: str, setting: float | None, steps: int) -> dict[str, Any]:
         signs = {"activation_surrogate": name} if widths(bits)[1] == 1 else {}
@@ -136,12 +141,13 @@ def _both(name: str) -> Callable[[str, float | None, int], dict[str, Any]]:
 _SIGNS = "it is an estimator of the sign"
 METHODS: dict[str, Method] = {
     "ste": Method(
-        "plain straight-through: slope 1 between the outer levels, 1 everywhere for binary weights",
+        "plain straight-through: of activations slope 1 between the outer levels, of weights 1 everywhere, "
+        "for their scale follows them",
         "Bengio et al. 2013, arXiv:1308.3432; Courbariaux & Bengio 2016, arXiv:1602.02830", BITS,
     ),
     "binaryconnect": Method(
         "plain, and latents are clipped after the step", "Courbariaux et al. 2015, arXiv:1511.00363",
-        ("w1a1", "w1a2"), "its weights are binary", "latents within ±", (1.0, 0.1), _clip,
+        ("w1a1", "w1a2"), "its weights are binary", "latents within ±", (0.3, 0.1), _clip,
     ),
     "bcgd": Method(
         "blended coarse gradient: before the step latents are pulled to their levels",
@@ -154,9 +160,11 @@ METHODS: dict[str, Method] = {
         changes=_binary_relax,
     ),
     "prox_quant": Method(
-        "float weights with a growing pull to their levels; frozen on them after two thirds of the steps",
+        "float weights with a growing pull to their levels; frozen on them after two thirds of the steps "
+        "(the levels follow the weights, and the pull is not multiplied by the learning rate: in the "
+        "authors' code both are otherwise)",
         "Bai, Wang & Liberty 2019, arXiv:1810.00861",
-        knob="sum of λ until it freezes (tenfold above 1 bit)", settings=(0.05, 0.5), changes=_prox_quant,
+        knob="sum of λ until it freezes (tenfold above 1 bit)", settings=(0.015, 0.15), changes=_prox_quant,
     ),
     "bop": Method(
         "no latents: a weight flips where its gradient's running mean insists",
@@ -165,21 +173,24 @@ METHODS: dict[str, Method] = {
         lambda bits, setting, steps: {"latent": (f"bop(threshold=1e-06,lr={setting})",)},
     ),
     "lsq": Method(
-        "the distance between levels is trained, of weights and activations (under Adam the paper's factor "
-        "on its gradient has no effect)",
+        "the distance between levels is trained, of weights and activations, and weights beyond the outer "
+        "levels learn nothing (under Adam the paper's factor on its gradient has no effect; instead the "
+        "distance moves in units of where it starts)",
         "Esser et al. 2020, arXiv:1902.08153", ("w1a2", "w2a2", "w4a4", "w32a2"),
         "of one signed bit its largest level is 0; W1A2: of activations alone", changes=_lsq,
     ),
     "pact": Method(
-        "the clip of activations is trained (without the paper's L2 penalty); weights as in plain",
+        "the clip of activations is trained, in units of where it starts (without the paper's L2 penalty); "
+        "weights as in plain",
         "Choi et al. 2018, arXiv:1805.06085", ("w1a2", "w2a2", "w4a4", "w32a2"),
         "its levels start at 0, and one bit of it is no sign",
         changes=lambda bits, setting, steps: {"activation": f"pact(bits={widths(bits)[1]})"},
     ),
     "reste": Method(
-        "the slope of |x|^(1/o), o from 1 to 3, for weights (in units of their scale) and signs",
+        "the slope of |x|^(1/o), o from 1 to 3, for weights (in units of their scale, in which the authors' "
+        "clip of 1.5 silences a quarter of them; in theirs, of raw weights, it hardly acts) and signs",
         "Wu et al. 2023, arXiv:2308.06689",
-        ("w1a1", "w1a2"), _SIGNS, changes=_both("reste"),
+        ("w1a1", "w1a2"), _SIGNS, "clip of the weights' slope, in mean sizes", (1.5, 15.0), _reste,
     ),
     "ede": Method(
         "the slope of a hyperbolic tangent that becomes steep, for weights (likewise) and signs",

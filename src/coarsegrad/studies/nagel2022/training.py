@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from coarsegrad.studies.part import part
+from coarsegrad.studies.place import part, trained
 from coarsegrad.studies.verdict import Row
 
 if TYPE_CHECKING:
@@ -45,13 +45,11 @@ def network(settings: Settings, place: Path) -> Iterator[Row]:
     step, how far the two kinds of statistics are apart, and the sizes of the layers. ``arms``: (name, rule)
     each. What is trained stays in ``place``: a killed task goes on from its checkpoints.
     """
-    from coarsegrad.train.loop import train
     from coarsegrad.train.plan import TrainPlan
 
     base = {key: settings[key] for key in ("model", "batch_size", "seed")} | part(settings, place)
     start = TrainPlan(**base, recipe=None, epochs=settings["pretrain_epochs"], lr=settings["pretrain_lr"])
-    for row in train(start, place / "start"):
-        last = row
+    last = trained(start, place / "start")[-1]
     yield {"what": "start", "train_loss": last["train_loss"], "accuracy": last["test_accuracy"]}
     for schedule in settings["schedules"]:
         plan = TrainPlan(
@@ -62,8 +60,7 @@ def network(settings: Settings, place: Path) -> Iterator[Row]:
         for arm, rule in settings["arms"]:
             about = {"schedule": schedule, "arm": arm}
             own, folder = _with(plan, rule, settings["voting_epochs"]), place / f"{schedule}-{arm}"
-            for row in train(own, folder):
-                last = row
+            last = trained(own, folder)[-1]
             with _again(own, folder) as run:
                 for row in _seen(run, arm, settings):
                     scores = {key: last[key] for key in ("train_loss", "flips")}

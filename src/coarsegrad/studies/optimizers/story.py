@@ -381,8 +381,8 @@ def _limits(rows: Rows) -> Chapter:
         "know*, not *no difference*. Seeds share the choice of rates of one another, which the 95 % "
         "intervals of losses and gaps do not count. A spread or a cost whose best and worst are chosen on "
         "few other seeds is too small where chance decides the choice. *steep* is IR-Net's schedule for "
-        "signs, used here over more levels than it was made for. Muon's update and AdamW's have one rate here, as "
-        "Liu et al. 2025 scale it.",
+        "signs, used here over more levels than it was made for. Muon's update and AdamW's have one rate "
+        "here, as Liu et al. 2025 scale it.",
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from coarsegrad.measure import Interval
+from coarsegrad.studies.place import trained
 from coarsegrad.studies.study import Task, check_data
 from coarsegrad.studies.verdict import Row, Rows, paired
 
@@ -67,7 +68,6 @@ def networks(settings: Settings, place: Path) -> Iterator[Row]:
     """
     from coarsegrad.nn import pairs
     from coarsegrad.train.build import load_run
-    from coarsegrad.train.loop import train
     from coarsegrad.train.plan import TrainPlan
 
     own = ("arms", "pretrain_epochs", "epochs", "schedule", "recipe")
@@ -77,7 +77,7 @@ def networks(settings: Settings, place: Path) -> Iterator[Row]:
         {**given, "recipe": "float", "epochs": settings["pretrain_epochs"], "schedule": "constant",
          "device": device}
     )  # fmt: skip
-    *_, before = train(plan, place / "float")
+    before = trained(plan, place / "float")[-1]
     yield {"arm": "float", "epoch": settings["epochs"], **{key: before[key] for key in _SCORES}}
     plan = replace(
         plan, recipe=settings["recipe"], epochs=settings["epochs"], schedule=settings["schedule"],
@@ -85,7 +85,7 @@ def networks(settings: Settings, place: Path) -> Iterator[Row]:
     )  # fmt: skip
     for number, arm in enumerate(settings["arms"]):
         folder = place / f"arm-{number}"
-        epochs = list(train(replace(plan, latent=(arm,) if arm else ()), folder))
+        epochs = trained(replace(plan, latent=(arm,) if arm else ()), folder)
         _, model, _ = load_run(folder)
         largest = max(float(parameter.detach().abs().max()) for parameter, _ in pairs(model))
         for row in epochs:

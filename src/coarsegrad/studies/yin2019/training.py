@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from coarsegrad.measure import Interval, mean_interval
-from coarsegrad.studies.part import part
+from coarsegrad.studies.place import part
 from coarsegrad.studies.study import Task, check_data
 from coarsegrad.studies.verdict import Claim, Row, Rows
 from coarsegrad.studies.yin2019.fields import PAPERS

@@ -1,8 +1,25 @@
-"""The first images of a data set, in a file of the task's own: to train on where all are too many."""
+"""What a task keeps in the folder that is its own: the first images of a data set, and trainings."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from coarsegrad.train.plan import TrainPlan
+
+
+def trained(plan: "TrainPlan", folder: Path) -> list[dict[str, Any]]:
+    """The rows of a training in the task's own folder, which goes on where it was stopped.
+
+    Where it cannot, for the files that the plan names have moved with the folder, it begins anew.
+    """
+    from coarsegrad.train.checkpoint import CheckpointError
+    from coarsegrad.train.loop import train
+
+    try:
+        return list(train(plan, folder))
+    except CheckpointError:
+        return list(train(plan, folder, resume=False))
 
 
 def part(settings: Mapping[str, Any], place: Path) -> dict[str, Any]:
