@@ -71,7 +71,8 @@ def summary(judged: Sequence[Verdict], preset: str) -> str:
         f"{text}\n\nA claim names a number and the range where it must lie. It is *confirmed* where "
         "the number's whole interval lies in the range, its margin included, *refuted* where none of the "
         "interval does, else *unresolved*. Ranges, margins and expected verdicts stand in the source, and "
-        "were written before these results were looked at. An interval of no width belongs to a number "
+        "were written before these results were looked at; of a claim that was reworded later the source "
+        "says so. An interval of no width belongs to a number "
         "without sampling error: a count of what was tried, or a value of a formula."
     )
 

@@ -49,7 +49,7 @@ def narrow_drop(row):
         ("no-bias", changed("size", signed=lambda row: 0.05)),
         ("heard", changed("size", late_residual=0.5)),
         ("law", changed("law", distance=0.1)),
-        ("law", changed("law", distance=0.2 / math.sqrt(3000))),
+        ("law", changed("law", lambda row: row["zero"], distance=1.2 / math.sqrt(3000))),
         ("not-monotone", changed("law", error=0.4)),
         ("plateau-and-drop", changed("curve", narrow_drop, fall_sharpness=0.3)),
         ("plateau-longer", changed("curve", narrow_drop, fall_length=1.0)),
@@ -90,6 +90,12 @@ def test_one_run_or_two_sizes_are_too_few():
     rows["law"] = [row for row in rows["law"] if row.get("run", 0) == 0 and not row["zero"]]
     found = {name: verdict(name, rows) for name in ("limit-float", "law", "not-monotone")}
     assert set(found.values()) == {"not run"}
+
+
+def test_errors_of_opposite_sign_with_float_and_quantized_inputs_do_not_cancel():
+    up = changed("size", lambda row: row["inputs"], signed=lambda row: 0.05)["size"]
+    rows = {"size": [row if row["inputs"] else {**row, "signed": -0.05} for row in up]}
+    assert verdict("no-bias", rows) == "refuted"
 
 
 def test_only_the_largest_d_is_held_to_its_own_size():

@@ -50,7 +50,13 @@ def rate(rows: Rows, inputs: bool) -> Interval | None:
 
 
 def _at_largest(value: Callable[[Row], float]) -> Callable[[Rows], Interval | None]:
-    return lambda rows: _mean([value(row) for row in largest(picked(rows, "size", "run"))])
+    """Of the inputs, float or quantized, that are farther off."""
+
+    def estimate(rows: Rows) -> Interval | None:
+        found = [largest(picked(rows, "size", "run", inputs=inputs)) for inputs in (False, True)]
+        return _worst([[value(row) for row in mine] for mine in found], 0.0)
+
+    return estimate
 
 
 def by_run(found: Sequence[Row]) -> list[list[Row]]:
@@ -62,13 +68,15 @@ def by_run(found: Sequence[Row]) -> list[list[Row]]:
 
 
 def _law(rows: Rows) -> Interval | None:
-    """Distances of a run's weights from their law times sqrt(d), the mean over times and runs."""
-    return _mean(
-        [
-            sum(math.sqrt(row["d"]) * row["distance"] for row in run) / len(run)
-            for run in by_run(picked(rows, "law", "run"))
-        ]
-    )
+    """Distances of a run's weights from their law times sqrt(d), the mean over times and runs.
+
+    Of the reading, with a level at 0 or without, that is farther off.
+    """
+    found = [by_run(picked(rows, "law", "run", zero=zero)) for zero in (False, True)]
+    mean = [
+        [sum(math.sqrt(r["d"]) * r["distance"] for r in run) / len(run) for run in mine] for mine in found
+    ]
+    return _worst(mean, 0.0)
 
 
 def _rises(rows: Rows) -> Interval | None:
@@ -203,6 +211,9 @@ _OWN = "derived here"
 _SETTING = f"derived here, in the setting of {PAPER}"
 INDEPENDENT = math.sqrt(math.pi / 2) * math.log(2)
 """sqrt(d) times Kolmogorov's distance of d independent draws from their law, its mean for large d: 0.869."""
+# Reworded after the first run, and narrower: "close", "no-bias" and "heard" were of all inputs together;
+# "law" said "as far as" within 0.35, of both readings together; "plateau-longer" took equal lengths; "stable"
+# said "at every step" of what was measured at one.
 CLAIMS = (
     Claim("limit-float", "Float inputs: a run's error comes to the limit's as d grows, at the rate of a mean "
           "of d numbers.", "heuristic", _SETTING,
@@ -212,21 +223,21 @@ CLAIMS = (
           "exponent of d in the root mean square over times",
           lambda rows: rate(rows, True), least=-0.6, most=-0.4, expected=_MEASURED),
     Claim("close", "At the largest d a run is off by at most 1.5 / sqrt(d), the mean over runs.",
-          "heuristic", _SETTING, "sqrt(d) times the root mean square over times",
+          "heuristic", _SETTING, "sqrt(d) times the root mean square over times, of the inputs farther off",
           _at_largest(lambda row: math.sqrt(row["d"]) * row["off"]), most=1.5, expected=_MEASURED),
     Claim("no-bias", "And not to one side: the mean over times and runs is less than 0.5 / sqrt(d).",
-          "heuristic", _SETTING, "sqrt(d) times the mean distance",
+          "heuristic", _SETTING, "sqrt(d) times the mean distance, of the inputs farther off",
           _at_largest(lambda row: math.sqrt(row["d"]) * row["signed"]), least=-0.5, most=0.5,
           expected=_MEASURED),
     Claim("heard", "What the runs themselves meet, their mean squared residual on fresh samples, is the "
           "limit's error; the residual owes nothing to our formulas.", "heuristic", _SETTING,
-          "late residual less late limit, mean over runs at the largest d",
+          "late residual less late limit, mean over runs at the largest d, of the inputs farther off",
           _at_largest(lambda row: row["late_residual"] - row["late_limit"]), least=-0.015, most=0.015,
           expected=_MEASURED),
-    Claim("law", "At the caption's setting the weights of one run are as far from the law as d independent "
-          "draws from it are in the mean: sqrt(pi/2) log 2 = 0.87, Kolmogorov's distance, give or take 0.35.",
-          "heuristic", _SETTING, "sqrt(d) times the distance, mean over times and runs", _law,
-          least=INDEPENDENT, most=INDEPENDENT, margin=0.35, expected=_MEASURED),
+    Claim("law", "At the caption's setting the weights of one run are no farther from the law than d "
+          "independent draws from it are in the mean: sqrt(pi/2) log 2 = 0.87, Kolmogorov's distance.",
+          "heuristic", _SETTING, "sqrt(d) times the distance, mean over times and runs, of the reading "
+          "farther off", _law, most=INDEPENDENT, expected=_MEASURED),
     Claim("not-monotone", "At the caption's setting the error falls below where it ends: with two bits the "
           "dynamics are not monotone.", "simulation", "ascribed to the paper by a survey",
           "error at the last time over the least of four, mean over runs", _rises, least=1.3,
@@ -237,7 +248,7 @@ CLAIMS = (
           expected=_MEASURED),
     Claim("plateau-longer", "There the plateau is longer for a longer range.", "simulation",
           f"{PAPER}: its length depends on the range", "least ratio of neighbouring lengths", _longer,
-          least=1.0, expected=_MEASURED),
+          least=1.01, expected=_MEASURED),
     Claim("plateau-time", "And half of the drop is done when weights from 0 have crossed the first cell.",
           "heuristic", _OWN, "largest relative distance of the two times", _drops(_off_wait, max), most=0.1,
           expected=_MEASURED),
@@ -265,7 +276,8 @@ CLAIMS = (
     Claim("regularizer", "Near the largest step that float weights bear, quantized ones do better.",
           "simulation", "ascribed to the paper by a survey", "log of quantized over float error, step 1.9",
           _regular, most=0.0, expected=_MEASURED),
-    Claim("stable", "Beyond it float weights run away; quantized ones have a fixed point at every step.",
+    Claim("stable", "Beyond it, at a step of 2.5, float weights run away; quantized ones have a fixed "
+          "point.",
           "simulation", "ascribed to the paper by a survey", "least decimal log of float over quantized "
           "error, step 2.5", _blown, least=3.0, expected=_MEASURED),
     Claim("slopes", "The limit holds for slopes other than 1: a window as wide as the range, also leaky.",

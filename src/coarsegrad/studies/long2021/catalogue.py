@@ -59,7 +59,7 @@ def _text(found: list[Row]) -> str:
         "lies across 0.9. At "
         f"{angle:g} degrees {sum(map(there, no))} of {len(no)} with a no get there: the theorem's class "
         "suffices and is far from needed.\n\n"
-        "*Lean* says how much heavier the slope is on the positive side: from 0, even, to 1, nothing on the "
+        "*Lean* says how much heavier the slope is on the positive side: from 0, even, to 1, 0 on the "
         "negative side. While all points of a class are short of their margin, a neuron is pulled along "
         "itself in proportion to E[g(h) h], to which an even slope adds nothing on symmetric data. A "
         f"heuristic, measured here: of the {len(even)} with a lean below {EVEN} at that angle, {stuck} had "

@@ -149,7 +149,8 @@ _ENDS = (
     Claim("trained-without", "v trained, free scale, ReLU, without blending: they do not.", "simulation",
           SEEN, _ANY, rests(any, weights=FREE, trained="both", ratio=0.0), most=0.1,
           expected={"smoke": UNRESOLVED, **_MEASURED}),
-    Claim("identity-does-not", "v trained, free scale, identity: with blending many never settle.",
+    Claim("identity-does-not", "v trained, free scale, identity: with blending one in twenty or more never "
+          "settles.",
           "simulation", SEEN, _ALL,
           rests(all, weights=FREE, trained="both", surrogate="identity", where=long), most=0.95),
     Claim("a-little-helps", "v trained, free scale: a little blending (r = 0.1) lowers the late objective.",
