@@ -14,11 +14,14 @@ from coarsegrad.train.plan import BopRule, TrainPlan
 def make_optimizer(plan: TrainPlan, model: nn.Module) -> Optimizer:
     """The plan's optimizer over the model, inside ``Latent`` or beside ``Bop`` where it has latent rules.
 
-    Weight decay leaves the quantizers' own parameters alone. Adam, AdamW, Lion and Muon move a number by
-    about the learning rate, however small the number and its gradient are: a step between levels of 3e-4 by
-    many times itself. So under these a quantizer's own parameters have the rate times their mean size when
-    the optimizer is made; under SGD, where LSQ's factor does as much, the rate itself. Every group remembers
-    its ``initial_lr``.
+    Weight decay leaves the quantizers' own parameters alone. Every group remembers its ``initial_lr``.
+
+    Adam, AdamW, Lion and Muon move a number by about the learning rate, however small the number and its
+    gradient are: a step between levels of 3e-4 by many times itself. LSQ's factor, which makes steps and
+    weights change alike in units of themselves (arXiv:1902.08153, section 2.2), has no effect there. So under
+    these the rate of a weight quantizer's parameters is multiplied by their mean size over that of the
+    weights, that of an activation quantizer's by their mean size, as they are when the optimizer is made.
+    Under SGD they have the rate itself.
 
     Raises ``ValueError`` where ``bop`` finds no binary weight, or ``muon`` no hidden layer.
     """
@@ -28,8 +31,8 @@ def make_optimizer(plan: TrainPlan, model: nn.Module) -> Optimizer:
     if bop and not binary:
         raise ValueError("latent=('bop(...)',) trains binary weights, and this recipe has none: try w1a2")
     taken = {id(p) for p, _ in binary}
-    own = [list(m.parameters(recurse=False)) for m in model.modules() if isinstance(m, FakeQuantize)]
-    taken |= {id(p) for values in own for p in values}
+    own = {m: list(m.parameters(recurse=False)) for m in model.modules() if isinstance(m, FakeQuantize)}
+    taken |= {id(p) for values in own.values() for p in values}
     rest = [p for p in model.parameters() if id(p) not in taken and p.requires_grad]
     parts: list[Optimizer] = [Bop(binary, threshold=bop.threshold, lr=bop.lr)] if bop else []
     if plan.optimizer == "muon":
@@ -43,9 +46,13 @@ def make_optimizer(plan: TrainPlan, model: nn.Module) -> Optimizer:
         rest = [p for p in rest if id(p) not in set(map(id, hidden))]
     groups = [{"params": rest, "weight_decay": plan.weight_decay}]
     if plan.optimizer == "sgd":
-        groups.append({"params": [p for values in own for p in values], "weight_decay": 0.0})
+        groups.append({"params": [p for values in own.values() for p in values], "weight_decay": 0.0})
     else:
-        groups += [{"params": values, "weight_decay": 0.0, "lr": plan.lr * _size(values)} for values in own]
+        weights = {q: _size([p]) for p, q in held}
+        groups += [
+            {"params": values, "weight_decay": 0.0, "lr": plan.lr * _size(values) / weights.get(q, 1.0)}
+            for q, values in own.items()
+        ]
     groups = [group for group in groups if group["params"]]
     parts += [_base(plan, groups)] if groups else []
     optimizer = parts[0] if len(parts) == 1 else Together(parts)
@@ -73,7 +80,7 @@ def hidden_weights(model: nn.Module) -> list[nn.Parameter]:
 
 
 def _size(values: list[nn.Parameter]) -> float:
-    """The mean size of the first of a quantizer's parameters, its step or its clip; 1 where it has none."""
+    """The mean size of the first, of a quantizer its step or clip; 1 where there is none or it is 0."""
     return (float(values[0].detach().abs().mean()) if values else 0.0) or 1.0
 
 

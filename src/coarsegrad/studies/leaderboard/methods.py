@@ -174,14 +174,13 @@ METHODS: dict[str, Method] = {
     ),
     "lsq": Method(
         "the distance between levels is trained, of weights and activations, and weights beyond the outer "
-        "levels learn nothing (under Adam the paper's factor on its gradient has no effect; instead the "
-        "distance moves in units of where it starts)",
+        "levels learn nothing (under Adam the paper's factor on its gradient has no effect; the rate of "
+        "the distances is scaled instead: see *What is studied*)",
         "Esser et al. 2020, arXiv:1902.08153", ("w1a2", "w2a2", "w4a4", "w32a2"),
         "of one signed bit its largest level is 0; W1A2: of activations alone", changes=_lsq,
     ),
     "pact": Method(
-        "the clip of activations is trained, in units of where it starts (without the paper's L2 penalty); "
-        "weights as in plain",
+        "the clip of activations is trained (without the paper's L2 penalty); weights as in plain",
         "Choi et al. 2018, arXiv:1805.06085", ("w1a2", "w2a2", "w4a4", "w32a2"),
         "its levels start at 0, and one bit of it is no sign",
         changes=lambda bits, setting, steps: {"activation": f"pact(bits={widths(bits)[1]})"},
