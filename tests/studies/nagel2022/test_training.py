@@ -64,9 +64,17 @@ def test_statistics_are_as_far_apart_as_two_normals():
     }
     other = {key.replace("depth", "point"): value for key, value in stale.items()}
     found = training._apart({**stale, **other}, {**fresh, **other})
-    normals = [torch.distributions.Normal(m, v.sqrt()) for m, v in (fresh.values(), stale.values())]
+    normals = [torch.distributions.Normal(m, (v + 1e-5).sqrt()) for m, v in (fresh.values(), stale.values())]
     assert found["apart_depth"] == pytest.approx(float(torch.distributions.kl_divergence(*normals).mean()))
     assert found["apart_point"] == 0
+
+
+def test_a_channel_without_variance_is_a_finite_way_apart():
+    stale = {f"bn1_{kind}.running_{what}": torch.zeros(2) for kind in ("depth", "point")
+             for what in ("mean", "var")}  # fmt: skip
+    fresh = {key: value + 0.1 for key, value in stale.items()}
+    found = training._apart(stale, fresh)
+    assert 0 < found["apart_depth"] < 1e5 and training._apart(fresh, stale)["apart_point"] > 0
 
 
 def test_what_decides_the_rows_is_in_the_settings():

@@ -79,7 +79,9 @@ def _toy(p: Mapping[str, Any]) -> Iterator[Task]:
 def _networks(p: Mapping[str, Any], folder: str | None) -> Iterator[Task]:
     for seed in range(_FIRST_SEED, _FIRST_SEED + p["seeds"]):
         settings = {**p["network"], "seed": seed}
-        yield Task("network", network, settings, where={"data_folder": folder}, says=f"seed {seed}")
+        yield Task(
+            "network", network, settings, version=2, where={"data_folder": folder}, says=f"seed {seed}"
+        )
 
 
 STUDY = Study(

@@ -34,6 +34,8 @@ AVERAGING = "averaging"
 TRAINED_FLOAT = ("induced float", "float")
 """The loss saw the latents; quantized by least squares when training was over."""
 _KINDS = ("depth", "point")
+_EPSILON = 1e-5
+"""What torch's batch norm adds to a variance."""
 
 
 def network(settings: Settings, place: Path) -> Iterator[Row]:
@@ -174,13 +176,18 @@ def _share(marks: Sequence[Tensor]) -> float:
 
 
 def _apart(stale: Mapping[str, Tensor], fresh: Mapping[str, Tensor]) -> Row:
-    """Mean over channels of KL(fresh | stale), nats, behind depthwise and behind pointwise convolutions."""
+    """Mean over channels of KL(fresh | stale), nats, behind depthwise and behind pointwise convolutions.
+
+    Of normal laws with the variances that batch norm divides by, ``_EPSILON`` included: a channel whose inputs
+    are all 0 has none of its own.
+    """
     found: dict[str, list[Tensor]] = {kind: [] for kind in _KINDS}
     for key in stale:
         kind = key.split(".")[0].rpartition("_")[2]
         if key.endswith("running_mean") and kind in found:
             other = key.replace("mean", "var")
-            ratio = fresh[other].double() / stale[other].double()
-            moved = (fresh[key].double() - stale[key].double()).square() / stale[other].double()
+            before, after = stale[other].double() + _EPSILON, fresh[other].double() + _EPSILON
+            ratio = after / before
+            moved = (fresh[key].double() - stale[key].double()).square() / before
             found[kind].append((ratio + moved - 1 - ratio.log()) / 2)
     return {f"apart_{kind}": float(torch.cat(layers).mean()) for kind, layers in found.items()}
