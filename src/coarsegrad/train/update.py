@@ -5,7 +5,7 @@ from typing import Any
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from coarsegrad.nn import FakeQuantize, pairs
+from coarsegrad.nn import pairs, parameter_groups
 from coarsegrad.nn.sites import EMBEDDINGS, PLAIN, TRANSPOSED, stored
 from coarsegrad.optim import Bop, Latent, Lion, Muon, Together
 from coarsegrad.train.plan import BopRule, TrainPlan
@@ -14,14 +14,8 @@ from coarsegrad.train.plan import BopRule, TrainPlan
 def make_optimizer(plan: TrainPlan, model: nn.Module) -> Optimizer:
     """The plan's optimizer over the model, inside ``Latent`` or beside ``Bop`` where it has latent rules.
 
-    Weight decay leaves the quantizers' own parameters alone. Every group remembers its ``initial_lr``.
-
-    Adam, AdamW, Lion and Muon move a number by about the learning rate, however small the number and its
-    gradient are: a step between levels of 3e-4 by many times itself. LSQ's factor, which makes steps and
-    weights change alike in units of themselves (arXiv:1902.08153, section 2.2), has no effect there. So under
-    these the rate of a weight quantizer's parameters is multiplied by their mean size over that of the
-    weights, that of an activation quantizer's by their mean size, as they are when the optimizer is made.
-    Under SGD they have the rate itself.
+    Weight decay leaves the quantizers' own parameters alone, and but for SGD these have rates of their own:
+    see `coarsegrad.nn.parameter_groups`. Every group remembers its ``initial_lr``.
 
     Raises ``ValueError`` where ``bop`` finds no binary weight, or ``muon`` no hidden layer.
     """
@@ -31,9 +25,6 @@ def make_optimizer(plan: TrainPlan, model: nn.Module) -> Optimizer:
     if bop and not binary:
         raise ValueError("latent=('bop(...)',) trains binary weights, and this recipe has none: try w1a2")
     taken = {id(p) for p, _ in binary}
-    own = {m: list(m.parameters(recurse=False)) for m in model.modules() if isinstance(m, FakeQuantize)}
-    taken |= {id(p) for values in own.values() for p in values}
-    rest = [p for p in model.parameters() if id(p) not in taken and p.requires_grad]
     parts: list[Optimizer] = [Bop(binary, threshold=bop.threshold, lr=bop.lr)] if bop else []
     if plan.optimizer == "muon":
         hidden = [p for p in hidden_weights(model) if id(p) not in taken and p.requires_grad]
@@ -43,16 +34,11 @@ def make_optimizer(plan: TrainPlan, model: nn.Module) -> Optimizer:
                 "finds none to train: try 'adamw'"
             )
         parts.append(Muon(hidden, lr=plan.lr, momentum=plan.momentum, weight_decay=plan.weight_decay))
-        rest = [p for p in rest if id(p) not in set(map(id, hidden))]
-    groups = [{"params": rest, "weight_decay": plan.weight_decay}]
-    if plan.optimizer == "sgd":
-        groups.append({"params": [p for values in own.values() for p in values], "weight_decay": 0.0})
-    else:
-        weights = {q: _size([p]) for p, q in held}
-        groups += [
-            {"params": values, "weight_decay": 0.0, "lr": plan.lr * _size(values) / weights.get(q, 1.0)}
-            for q, values in own.items()
-        ]
+        taken |= set(map(id, hidden))
+    groups = parameter_groups(
+        model, plan.lr, weight_decay=plan.weight_decay, adaptive=plan.optimizer != "sgd"
+    )  # fmt: skip
+    groups = [group | {"params": [p for p in group["params"] if id(p) not in taken]} for group in groups]
     groups = [group for group in groups if group["params"]]
     parts += [_base(plan, groups)] if groups else []
     optimizer = parts[0] if len(parts) == 1 else Together(parts)
@@ -77,11 +63,6 @@ def hidden_weights(model: nn.Module) -> list[nn.Parameter]:
     layers = [m for m in model.modules() if isinstance(m, PLAIN + TRANSPOSED + EMBEDDINGS)]
     inner = [m for m in layers[1:-1] if not isinstance(m, EMBEDDINGS)]
     return [p for m in inner for p in stored(m, "weight") if isinstance(p, nn.Parameter) and p.dim() > 1]
-
-
-def _size(values: list[nn.Parameter]) -> float:
-    """The mean size of the first, of a quantizer its step or clip; 1 where there is none or it is 0."""
-    return (float(values[0].detach().abs().mean()) if values else 0.0) or 1.0
 
 
 def _base(plan: TrainPlan, groups: list[dict[str, Any]]) -> Optimizer:

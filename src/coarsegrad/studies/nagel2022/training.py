@@ -178,8 +178,8 @@ def _share(marks: Sequence[Tensor]) -> float:
 def _apart(stale: Mapping[str, Tensor], fresh: Mapping[str, Tensor]) -> Row:
     """Mean over channels of KL(fresh | stale), nats, behind depthwise and behind pointwise convolutions.
 
-    Of normal laws with the variances that batch norm divides by, ``_EPSILON`` included: a channel whose inputs
-    are all 0 has none of its own.
+    Of normal laws with the variances that batch norm divides by, ``_EPSILON`` included: a channel whose
+    inputs are all 0 has none of its own.
     """
     found: dict[str, list[Tensor]] = {kind: [] for kind in _KINDS}
     for key in stale:
