@@ -238,4 +238,7 @@ def test_what_is_not_finite_is_refused_unless_the_scale_is_live(statistic, bad):
             match=rf"cannot fit a scale \({statistic}\): the tensor holds values that are not finite",
         ):
             Scale(statistic, axis=axis).fit(x, Uniform())
-    Scale(statistic, live=True).fit(x, Uniform())
+    found = Scale(statistic, axis=0, live=True).fit(x, Uniform()).flatten()
+    assert torch.isfinite(found[[0, 2]]).all()
+    if math.isnan(bad) and statistic not in ("one", "half_gaussian"):
+        assert found[1].isnan()  # not a number that looks like any other

@@ -55,6 +55,26 @@ def test_a_refuted_claim_stays_on_the_page_expected_or_not(folder):
         assert "Not as expected" in text and "Refuted:" in text
 
 
+def test_a_page_of_a_part_of_the_tasks_says_so(folder):
+    publish(STUDY, "paper", folder, docs=folder / "docs")  # six tasks; the four of quick are done
+    assert (
+        "**2 tasks are not done**: claims are judged on a part." in (folder / "docs" / "toy.md").read_text()
+    )
+    publish(STUDY, "quick", folder, docs=folder / "docs")
+    assert "not done" not in (folder / "docs" / "toy.md").read_text()
+
+
+def test_a_page_removes_figures_of_before_and_nothing_else(folder):
+    beside = folder / "toy" / "old.svg", folder / "toy" / "notes.txt", folder / "results.sqlite"
+    beside[0].parent.mkdir()
+    for path in beside[:2]:
+        path.write_text("mine")
+    publish(STUDY, "quick", folder, docs=folder)
+    assert [path.exists() for path in beside] == [False, True, True]
+    publish(STUDY, "quick", folder, docs=folder.parent)  # where the folder of results may be the figures'
+    assert (folder / "results.sqlite").exists()
+
+
 def test_the_page_needs_nothing_from_elsewhere(folder):
     publish(STUDY, "quick", folder)
     assert not re.search(r"(src|href)=.https?:", (folder / "report.html").read_text())

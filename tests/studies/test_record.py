@@ -83,6 +83,7 @@ def test_a_claim_that_was_changed_is_new_or_gone_is_named(kept):
         ('"kind": "simulation"', '"kind": "rumour"', "known: theorem, simulation, heuristic"),
         ('"margin": 0.0', '"margin": "none"', "could not convert"),
         ('"claims"', "claims", "Expecting property name"),
+        ('"expected": "', '"expected": null, "once": "', "no attribute"),
     ],
 )
 def test_what_is_no_record_is_refused_with_the_mend(kept, old, new, says):

@@ -11,7 +11,7 @@ import torch
 
 from coarsegrad.studies.record import record_of
 from coarsegrad.studies.record import write as write_record
-from coarsegrad.studies.study import Chapter, Study, cost, results, verdicts
+from coarsegrad.studies.study import Chapter, Study, cost, left, results, verdicts
 from coarsegrad.studies.verdict import VERDICTS, Verdict
 from coarsegrad.view import Code, Figures, Note, TableView, Text, page, save, write_page
 from coarsegrad.view.draw import spoken
@@ -38,9 +38,10 @@ def publish(
     """
     folder = Path(folder)
     rows = results(study, preset, folder, options)
-    judged = verdicts(study, rows, preset)
+    judged, missing = verdicts(study, rows, preset), left(study, preset, folder, options)
+    undone = f"**{missing} tasks are not done**: claims are judged on a part.\n\n" if missing else ""
     chapters = [
-        Chapter("Verdicts", summary(judged, preset), (verdict_table(judged),)),
+        Chapter("Verdicts", undone + summary(judged, preset), (verdict_table(judged),)),
         *study.story(rows),
         _cost_chapter(study, preset, folder, options),
     ]

@@ -83,7 +83,7 @@ def read(path: str | Path) -> Record:
         kept = json.loads(Path(path).read_text(encoding="utf-8"))
         about = {name: kept[name] for name in _ABOUT} | {name: kept["cost"][name] for name in _COST}
         return Record(**about, verdicts=tuple(map(_verdict, kept["claims"])))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         fault = f"{error} is missing" if isinstance(error, KeyError) else error
         raise ValueError(
             f"{path} is not a record of a study ({fault}); write it again: "

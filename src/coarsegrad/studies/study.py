@@ -215,6 +215,13 @@ def results(
     return _rows_of(study.planned(preset, options, table), table)
 
 
+def left(study: Study, preset: str, folder: str | Path, options: Mapping[str, Any] | None = None) -> int:
+    """How many of the preset's tasks are not in the folder; of those that follow, as far as is known."""
+    table = table_of(folder)
+    known = _known(table)
+    return sum(task.id not in known for task in study.planned(preset, options, table))
+
+
 def _known(table: Table) -> set[str]:
     return {task["task_id"] for task in table.tasks()}
 

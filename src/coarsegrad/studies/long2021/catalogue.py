@@ -8,7 +8,12 @@ from coarsegrad.studies.verdict import Row, Rows
 from coarsegrad.view import Figure, TableView
 
 TITLE = "The catalogue: predicted, then observed"
-AGREES = {("yes", True): "yes", ("yes", False): "**no**", ("no", False): "yes", ("no", True): "not needed"}
+AGREES: dict[tuple[str, bool | None], str] = {
+    ("yes", True): "yes",
+    ("yes", False): "**no**",
+    ("no", False): "yes",
+    ("no", True): "not needed",
+}
 """By answer and `got_there`; what is not among these is left open."""
 EVEN = 0.1
 """A lean below it is called nearly even."""
