@@ -139,7 +139,7 @@ def test_plan_of_a_users_own_factory(tmp_path, monkeypatch, capsys):
         (["study", "yin2019", "--out", "{}", "--workers", "0"], "workers=...) is a whole number, 1 or more"),
         (["study", "yin2019", "--out", "{}", "--scheduler", "here"], "like tcp://host:8786, got 'here'"),
         (["study", "yin2019", "long2021", "--out", "{}"], "one study at a time: yin2019, then long2021"),
-        (["study", "list", "yin2018"], "did you mean 'yin2019'"),
+        (["study", "list", "yin2018"], "did you mean 'yin2018-bcgd'"),
         (["study", "yin2019", "list"], "list comes first: coarsegrad study list yin2019"),
         (["study", "list", "--out", "{}"], "study list takes --docs, or a name and --json: leave --out away"),
         (["study", "list", "--preset", "quick"], "leave --preset away"),

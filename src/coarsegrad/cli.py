@@ -254,7 +254,10 @@ def _study(words: argparse.Namespace) -> int:
     options = {"data_folder": words.data_folder, "own": words.own}
     preset = "quick" if words.preset is None else words.preset
     hands = {"workers": 1 if words.workers is None else words.workers, "scheduler": words.scheduler}
-    tasks = f"{len(study.planned(preset, options))} tasks"
+    planned = study.planned(preset, options)
+    tasks = f"{len(planned)} tasks"
+    if words.data_folder and not study.then and not any(task.where.get("data_folder") for task in planned):
+        print(f"The preset {preset} reads no data: --data-folder is not looked at.", file=sys.stderr)
     if not words.json:
         tasks += ", then more that depend on what they find" if study.then else ""
         print(f"{study.name}, {preset}, {tasks}: {study.presets[preset]}", flush=True)
@@ -265,7 +268,10 @@ def _study(words: argparse.Namespace) -> int:
     verdicts = publish(study, preset, folder, **given)
     rows, page = [verdict.row() for verdict in verdicts], str(folder / "report.html")
     told = json.dumps(finite({"verdicts": rows, "report": page}))
-    print(told if words.json else f"{text_table(rows)}\n\nreport: {page}")
+    judged = sum(row["verdict"] != "not run" for row in rows)
+    print(
+        told if words.json else f"{text_table(rows)}\n\n{judged} of {len(rows)} claims judged\nreport: {page}"
+    )
     return OK if all(verdict.as_expected for verdict in verdicts) else FAILED
 
 

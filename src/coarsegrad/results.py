@@ -21,7 +21,8 @@ def table_in(folder: str | Path) -> Table:
     path = folder / "results.sqlite" if folder.is_dir() else folder
     if not path.is_file():
         raise FileNotFoundError(
-            f"{folder} holds no results; give the folder of a study or a comparison, or its results.sqlite"
+            f"{folder} holds no results; give the folder of a study or a comparison, or its results.sqlite "
+            "(a single training keeps its rows in rows.jsonl)"
         )
     return Table(path)
 

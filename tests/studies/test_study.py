@@ -161,7 +161,7 @@ def test_workers_and_a_scheduler_exclude_each_other(tmp_path):
 def test_an_unknown_preset_study_or_a_task_planned_twice_is_refused():
     with pytest.raises(ValueError, match="it has: smoke, quick, paper"):
         STUDY.planned("slow")
-    with pytest.raises(ValueError, match="did you mean 'yin2019'"):
+    with pytest.raises(ValueError, match="did you mean 'yin2018-bcgd'"):
         find("yin2018")
     with pytest.raises(ValueError, match="planned twice"):
         replace(STUDY, tasks=lambda preset, options: 2 * toy.tasks(preset, options)).planned("smoke")
@@ -179,3 +179,21 @@ def test_a_file_of_the_users_is_not_sent_to_a_cluster(tmp_path, clean_catalogue)
     own.use(file)
     with pytest.raises(ValueError, match=r"mine.py does not travel .* leave --scheduler"):
         list(run(STUDY, "smoke", tmp_path / "out", scheduler="tcp://127.0.0.1:1"))
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_files_that_are_not_in_the_folder_are_missed_before_anything_is_done(tmp_path, known):
+    def tasks(preset, options):
+        about = {"number": 1, "data": "fashion_mnist"}
+        return [Task("draw", toy.draw, about, where={"data_folder": options["data_folder"]})]
+
+    study, here = replace(toy.STUDY, tasks=tasks, takes=("data_folder",)), tmp_path / "data"
+    here.mkdir()
+    if known:  # what is done needs no files
+        (task,) = tasks("quick", {"data_folder": None})
+        table_of(tmp_path).append(task.id, [{"value": 1.0}], kind="draw", meta={"seconds": 0.0})
+        assert next(run(study, "quick", tmp_path, options={"data_folder": str(here)}))["known"]
+    else:
+        with pytest.raises(FileNotFoundError, match=r"of fashion-mnist in .*data: put them there"):
+            list(run(study, "quick", tmp_path, options={"data_folder": str(here)}))
+        assert not (tmp_path / "log.txt").exists()

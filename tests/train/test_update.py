@@ -3,11 +3,18 @@ import torch
 
 from coarsegrad.nn import pairs
 from coarsegrad.optim import RULES, Bop, Latent, Lion, Muon, Together
-from coarsegrad.train.build import build
+from coarsegrad.train.build import build as built
 from coarsegrad.train.plan import OPTIMIZERS, TrainPlan
 from coarsegrad.train.update import hidden_weights, make_optimizer, set_rate
 
 SMALL = {"model": "mlp(widths=(8,8))"}
+
+
+def build(plan):
+    """Its model and data, every scale started."""
+    model, data = built(plan)
+    model.train()(data.train_images[:64].float())
+    return model, data
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

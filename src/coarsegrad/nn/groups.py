@@ -9,16 +9,18 @@ from coarsegrad.nn.prepare import pairs
 
 
 def parameter_groups(
-    model: nn.Module, lr: float, *, weight_decay: float = 0.0, adaptive: bool = True
+    model: nn.Module, lr: float, *, adaptive: bool, weight_decay: float | None = None
 ) -> list[dict[str, Any]]:
     """Groups for a torch optimizer over a prepared model: trained steps and clips at a rate of their own.
 
     Args:
-        model: a prepared model. Calibrate it first, or run a batch: the rates rest on where steps start.
+        model: a prepared model, calibrated, or run on a batch: the rates rest on where steps start.
         lr: the learning rate.
-        weight_decay: of all but the quantizers' own parameters, which have none.
         adaptive: whether the optimizer is one whose step does not depend on the gradient's size, as Adam,
-            AdamW, RMSprop, Lion; not SGD.
+            AdamW, RMSprop, Lion; False for SGD.
+        weight_decay: of all but the quantizers' own parameters, which have none; None: the optimizer's.
+
+    Raises ``ValueError`` where a trained step has not started yet and ``adaptive`` asks for its size.
 
     Such an optimizer moves a number by about the learning rate, however small the number and its gradient
     are: a step between levels of 3e-4 by many times itself. LSQ's factor, which makes steps and weights
@@ -27,16 +29,27 @@ def parameter_groups(
     weights, that of an activation quantizer's by their mean size. With SGD they have the rate itself.
 
     >>> import torch
-    >>> from coarsegrad.nn import prepare
-    >>> quantized = prepare(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), "w4a4")
-    >>> optimizer = torch.optim.Adam(parameter_groups(quantized, lr=1e-3))
+    >>> from coarsegrad.nn import quantize
+    >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    >>> quantized = quantize(model, "w4a4", [torch.rand(9, 4)])
+    >>> optimizer = torch.optim.AdamW(parameter_groups(quantized, lr=1e-3, adaptive=True), weight_decay=0.1)
+    >>> optimizer.param_groups[0]["weight_decay"], optimizer.param_groups[1]["weight_decay"]
+    (0.1, 0.0)
     """
     own = {m: list(m.parameters(recurse=False)) for m in model.modules() if isinstance(m, FakeQuantize)}
     taken = {id(p) for values in own.values() for p in values}
     rest = [p for p in model.parameters() if id(p) not in taken and p.requires_grad]
-    groups = [{"params": rest, "lr": lr, "weight_decay": weight_decay}]
+    groups: list[dict[str, Any]] = [{"params": rest, "lr": lr}]
+    if weight_decay is not None:
+        groups[0]["weight_decay"] = weight_decay
     weights = {quantizer: _size([latent]) for latent, quantizer in pairs(model)}
     if adaptive:
+        early = [q.place or "a quantizer" for q, values in own.items() if values and not q.started]
+        if early:
+            raise ValueError(
+                f"{early[0]} has no scale yet: calibrate(model, batches), or run one training batch, before "
+                "parameter_groups(model, ...)"
+            )
         groups += [
             {"params": values, "lr": lr * _size(values) / weights.get(quantizer, 1.0), "weight_decay": 0.0}
             for quantizer, values in own.items()

@@ -34,7 +34,8 @@ def find(name: str) -> "Study":
     'Yin, Lyu, Zhang, Osher, Qi & Xin, ICLR 2019, arXiv:1903.05662'
     """
     if name not in STUDIES:
-        close = difflib.get_close_matches(name, STUDIES, n=1)
+        close = [known for known in STUDIES if known.startswith(name)] if name else []
+        close = close or difflib.get_close_matches(name, STUDIES, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise ValueError(f"there is no study {name!r}; {hint}known: {', '.join(STUDIES)}")
     return import_module(STUDIES[name]).STUDY

@@ -176,6 +176,9 @@ def run(
         folder.mkdir(parents=True, exist_ok=True)
         own.keep(own.sources(), folder, mend="", replace=True)
         table = table_of(folder)
+        if scheduler is None:  # else the files are the workers'
+            known = _known(table)
+            _require_files(task for task in study.planned(preset, options, table) if task.id not in known)
         glances = _Glances(study.glance, results(study, preset, folder, options) if study.glance else {})
         told = 0
         while told < len(tasks := study.planned(preset, options, table)):
@@ -324,10 +327,21 @@ class _Glances:
         return {"glance": line}
 
 
+def _require_files(tasks: Iterable[Task]) -> None:
+    """Raise ``FileNotFoundError`` where a data set's files are not in the folder that a task is to read."""
+    from coarsegrad.train.data import SOURCES
+
+    wanted = {(task.settings.get("data"), task.where.get("data_folder")) for task in tasks}
+    for name, folder in wanted:
+        files = getattr(SOURCES.get(str(name)), "files", None)
+        if folder is not None and files is not None:
+            files.require(folder)
+
+
 def check_data(preset: str, data_folder: str | None, files: str) -> None:
     """Raise ``ValueError`` unless the folder of data that a preset trains networks on is there."""
     if data_folder is None or not Path(data_folder).is_dir():
         raise ValueError(
             f"the preset {preset} trains networks: say --data-folder FOLDER, one with the files of {files}"
-            f"{'' if data_folder is None else f'; {data_folder} is none'}"
+            f"{'' if data_folder is None else f'; {data_folder} does not exist'}"
         )

@@ -103,31 +103,42 @@ class Canonical:
                     break
         message = (
             f"cannot get {url}{name} into {cache} ({reason}): try again with network and free disk, "
-            f"or give folder= with {', '.join(self.contents)}"
+            f"or give a folder (--data-folder) with {', '.join(self.contents)}"
         )
         if isinstance(reason, ValueError):
             raise ValueError(message) from reason
         raise OSError(*filter(None, [reason.errno]), message) from reason
 
+    def require(self, folder):
+        """Raise ``FileNotFoundError`` where a published file is not in the folder; none is read."""
+        self._places(Path(folder).expanduser())
+
     def unpacked(self, folder):
         """The bytes of every published file, by name: in ``folder/NAME`` or ``folder``, or an archive."""
-        archive = self._find(folder, *(name for name in self.downloads if name.endswith(".tar.gz")))
-        found = {name: self._find(folder, *_spellings(name)) for name in self.contents}
-        if not any(found.values()) and archive is not None:
+        found, archive = self._places(folder)
+        if archive is not None:
             inside = read_tar(archive, [f"{self.inside}/{name}" for name in found])
             found = dict.fromkeys(found, archive)
             content = dict(zip(found, inside, strict=True))
         else:
-            missing = [name for name, path in found.items() if path is None]
-            if missing:
-                raise FileNotFoundError(
-                    f"no {', '.join(missing)} of {self.name} in {folder}: put them there, plain or .gz, "
-                    "or load without folder= and with download=True"
-                )
             content = {name: read_bytes(path) for name, path in found.items()}
         for name, path in found.items():
             self._check(name, path, content[name])
         return content
+
+    def _places(self, folder):
+        """Each file's place by its name; or none, and the archive that holds them."""
+        archive = self._find(folder, *(name for name in self.downloads if name.endswith(".tar.gz")))
+        found = {name: self._find(folder, *_spellings(name)) for name in self.contents}
+        if not any(found.values()) and archive is not None:
+            return found, archive
+        missing = [name for name, path in found.items() if path is None]
+        if missing:
+            raise FileNotFoundError(
+                f"no {', '.join(missing)} of {self.name} in {folder}: put them there, plain or .gz, or give "
+                "no folder, and they are downloaded"
+            )
+        return found, None
 
     def _find(self, folder, *spellings):
         folders = (at / inner for at in (folder / self.name, folder) for inner in (".", self.inside))
@@ -140,7 +151,10 @@ class Canonical:
             return
         differs = f"{path} is not the published {name} of {self.name} (its content has SHA256 {digest})"
         if name not in self.lenient:
-            mend = "delete it and fetch it again; images of your own load as npz:PATH or imagefolder:PATH"
+            mend = (
+                f"is it another data set's, or damaged? Give the folder of {self.name}'s files; images of "
+                "your own load as npz:PATH or imagefolder:PATH"
+            )
             raise ValueError(f"{differs}: {mend}")
         warnings.warn(f"{differs}: accuracies may not compare with published ones", stacklevel=2)
 
