@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from coarsegrad.spec import read
-from coarsegrad.train import fetch
+from coarsegrad.train import fetch, published
 
 
 def _require(true, message):
@@ -240,7 +240,7 @@ class MNIST:
 
     folder: str | None = None
     name: ClassVar[str] = "mnist"
-    files: ClassVar[fetch.Canonical] = fetch.MNIST
+    files: ClassVar[fetch.Canonical] = published.MNIST
     augment: ClassVar[Augment] = Augment()
 
     def load(self, *, download=True):
@@ -254,7 +254,7 @@ class FashionMNIST(MNIST):
     """Zalando's articles, 28x28 grey, 60,000 + 10,000. Xiao et al. 2017, arXiv:1708.07747."""
 
     name: ClassVar[str] = "fashion_mnist"
-    files: ClassVar[fetch.Canonical] = fetch.FASHION_MNIST
+    files: ClassVar[fetch.Canonical] = published.FASHION_MNIST
     augment: ClassVar[Augment] = Augment(pad=2, flip=True)
 
 
@@ -266,7 +266,7 @@ class CIFAR10(MNIST):
     """
 
     name: ClassVar[str] = "cifar10"
-    files: ClassVar[fetch.Canonical] = fetch.CIFAR10
+    files: ClassVar[fetch.Canonical] = published.CIFAR10
     augment: ClassVar[Augment] = Augment(pad=4, flip=True)
 
 
