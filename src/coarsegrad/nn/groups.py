@@ -36,22 +36,23 @@ def parameter_groups(
     >>> optimizer.param_groups[0]["weight_decay"], optimizer.param_groups[1]["weight_decay"]
     (0.1, 0.0)
     """
-    own = {m: list(m.parameters(recurse=False)) for m in model.modules() if isinstance(m, FakeQuantize)}
+    held = {m: list(m.parameters(recurse=False)) for m in model.modules() if isinstance(m, FakeQuantize)}
+    own = {quantizer: values for quantizer, values in held.items() if values}
     taken = {id(p) for values in own.values() for p in values}
     rest = [p for p in model.parameters() if id(p) not in taken and p.requires_grad]
     groups: list[dict[str, Any]] = [{"params": rest, "lr": lr}]
     if weight_decay is not None:
         groups[0]["weight_decay"] = weight_decay
-    weights = {quantizer: _size([latent]) for latent, quantizer in pairs(model)}
     if adaptive:
-        early = [q.place or "a quantizer" for q, values in own.items() if values and not q.started]
+        early = [quantizer.place or "a quantizer" for quantizer in own if not quantizer.started]
         if early:
             raise ValueError(
                 f"{early[0]} has no scale yet: calibrate(model, batches), or run one training batch, before "
                 "parameter_groups(model, ...)"
             )
-        groups += [
-            {"params": values, "lr": lr * _size(values) / weights.get(quantizer, 1.0), "weight_decay": 0.0}
+        weights = {quantizer: _size(latent) for latent, quantizer in pairs(model)}
+        groups += [  # the first of a quantizer's parameters is its step or clip
+            {"params": values, "lr": lr * _size(values[0]) / weights.get(quantizer, 1.0), "weight_decay": 0.0}
             for quantizer, values in own.items()
         ]
     else:
@@ -60,6 +61,6 @@ def parameter_groups(
     return [group for group in groups if group["params"]]
 
 
-def _size(values: list[nn.Parameter]) -> float:
-    """The mean size of the first, of a quantizer its step or clip; 1 where there is none or it is 0."""
-    return (float(values[0].detach().abs().mean()) if values else 0.0) or 1.0
+def _size(parameter: nn.Parameter) -> float:
+    """Its mean size; 1 where that is 0."""
+    return float(parameter.detach().abs().mean()) or 1.0

@@ -177,8 +177,7 @@ def run(
         own.keep(own.sources(), folder, mend="", replace=True)
         table = table_of(folder)
         if scheduler is None:  # else the files are the workers'
-            known = _known(table)
-            _require_files(task for task in study.planned(preset, options, table) if task.id not in known)
+            _require_files(_ahead(study.planned(preset, options, table), table))
         glances = _Glances(study.glance, results(study, preset, folder, options) if study.glance else {})
         told = 0
         while told < len(tasks := study.planned(preset, options, table)):
@@ -221,8 +220,13 @@ def results(
 def left(study: Study, preset: str, folder: str | Path, options: Mapping[str, Any] | None = None) -> int:
     """How many of the preset's tasks are not in the folder; of those that follow, as far as is known."""
     table = table_of(folder)
+    return len(_ahead(study.planned(preset, options, table), table))
+
+
+def _ahead(tasks: Iterable[Task], table: Table) -> list[Task]:
+    """Those that are not done."""
     known = _known(table)
-    return sum(task.id not in known for task in study.planned(preset, options, table))
+    return [task for task in tasks if task.id not in known]
 
 
 def _known(table: Table) -> set[str]:

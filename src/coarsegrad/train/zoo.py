@@ -67,6 +67,12 @@ class Model:
     def norm(self, width, dims=2):
         return (nn.BatchNorm1d, nn.BatchNorm2d)[dims // 2](width, affine=self.affine)
 
+    def behind(self, i, width, *, pooled, pool_first):
+        """Names and modules behind convolution i: batch norm and activation, pooling before or after them."""
+        act = [(f"bn{i}", self.norm(width)), (f"act{i}", self.act())]
+        pool = [(f"pool{i}", nn.MaxPool2d(2))] if pooled else []
+        return pool + act if pool_first else act + pool
+
 
 @dataclass(frozen=True)
 class MLP(Model):
@@ -140,10 +146,8 @@ class LeNet5(Model):
         first, second, *hidden = self.widths
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         for i, (before, after) in enumerate(((channels, first), (first, second)), start=1):
-            pool = [(f"pool{i}", nn.MaxPool2d(2))]
-            act = [(f"bn{i}", self.norm(after)), (f"act{i}", self.act())]
             layers[f"conv{i}"] = nn.Conv2d(before, after, 5, padding=padding)
-            layers.update(pool + act if self.pool_first else act + pool)
+            layers.update(self.behind(i, after, pooled=True, pool_first=self.pool_first))
         layers["flatten"] = nn.Flatten()
         width = second * prod(left)
         for i, wider in enumerate(hidden, start=1):
@@ -171,10 +175,8 @@ class VGG11(Model):
     def layers(self, in_shape, classes):
         (channels, *sides), layers = in_shape, []
         for i, width in enumerate(self.widths, start=1):
-            pool = [(f"pool{i}", nn.MaxPool2d(2))] if i in self.pooled else []
-            after = [(f"bn{i}", self.norm(width)), (f"act{i}", self.act())]
             layers += [(f"conv{i}", nn.Conv2d(channels, width, 3, padding=1, bias=False))]
-            layers += pool + after if self.pool_first else after + pool
+            layers += self.behind(i, width, pooled=i in self.pooled, pool_first=self.pool_first)
             channels = width
         left = prod(side // 2 ** len(self.pooled) for side in sides)
         layers += [("flatten", nn.Flatten()), ("fc", nn.Linear(channels * left, classes))]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from coarsegrad.measure import Interval, proportion_interval
+from coarsegrad.studies.long2021.catalogue import there
 from coarsegrad.studies.long2021.grid import PAPERS
 from coarsegrad.studies.verdict import CONFIRMED, REFUTED, UNRESOLVED, Claim, Row, Rows, exactly
 
@@ -123,7 +124,7 @@ def _one_bit(row: Row) -> bool:
 
 
 def _disagrees(row: Row) -> bool:
-    return row["answer"] == "no" and proportion_interval(row["right"], row["runs"]).low >= 0.9
+    return row["answer"] == "no" and there(row)
 
 
 _MOST = {"smoke": UNRESOLVED, "quick": CONFIRMED, "short": CONFIRMED, "paper": CONFIRMED}

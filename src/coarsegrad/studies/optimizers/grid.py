@@ -14,6 +14,8 @@ Grid = dict[str, dict[str, Cell]]
 """By optimizer and estimator."""
 Scores = dict[str, dict[str, dict[int, float]]]
 """A loss by optimizer, estimator and seed."""
+CHOSEN = 0.99
+"""The confidence of `of_chosen`."""
 UNKNOWN = Interval(math.nan, math.nan, math.nan)
 """Measured, and no number: a claim about it stays unresolved."""
 
@@ -196,7 +198,7 @@ def of_chosen(values: Iterable[float]) -> Interval | None:
     (spreads and costs of 5 optimizers, 4 estimators, 3 or 4 seeds; 1500 draws). Student's of 99 % leaves it
     out in 2 to 4.
     """
-    return over_seeds(values, 0.99)
+    return over_seeds(values, CHOSEN)
 
 
 def told_apart(rows: Rows, *keys: str) -> list[Mapping[str, Any]]:

@@ -16,6 +16,7 @@ from coarsegrad.core.surrogate import Surrogate
 from coarsegrad.core.surrogates import EDE, HardTanh, Identity, Tanh
 from coarsegrad.nn import pairs, set_progress
 from coarsegrad.nn.recipe import Bits, Recipe
+from coarsegrad.studies.leaderboard.methods import quantizers, widths
 from coarsegrad.studies.optimizers.nets import Net, loaded
 from coarsegrad.studies.schoenbauer2024.runs import Wave
 from coarsegrad.studies.verdict import Row
@@ -57,7 +58,6 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
     "muon": {"momentum": 0.95, "weight_decay": 0.1},
 }  # fmt: skip
 """By name, as a plan's, what else the plan says; the decays of AdamW, Lion and Muon are decoupled."""
-_BITS = {"w1a2": (1, 2), "w4a4": (4, 4)}
 BESIDE: dict[str, Surrogate] = {
     "plain": Identity(), "times 8": Multiple(8.0), "over 8": Multiple(1 / 8), "wave": Wave(0.8),
 }  # fmt: skip
@@ -79,13 +79,12 @@ def trained(settings: Settings, place: Path) -> Iterator[Row]:
 def recipe_of(settings: Settings) -> Recipe:
     """No step between levels is trained. Images are quantized in place of ReLUs, text at inputs.
 
-    Weights: per channel, taken anew at every step; those of the first and the last layer are float.
+    The quantizers are the leaderboard's, but of text; the first and the last layer's weights are float.
     """
     weights, activations = ESTIMATORS[settings["estimator"]]
-    is_text, (few, many) = settings["data"] == "text", _BITS[settings["bits"]]
-    scale = f"scale(statistic='{'mean_abs' if few == 1 else 'mse'}',axis=0,live=True)"
-    weight = f"binary(scale={scale})" if few == 1 else f"uniform(bits={few},scale={scale})"
-    activation = f"uniform(bits={many})" if is_text else f"quantized_relu(bits={many})"
+    is_text, (weight, activation) = settings["data"] == "text", quantizers(settings["bits"])
+    if is_text:
+        activation = f"uniform(bits={widths(settings['bits'])[1]})"
     return Recipe(
         f"weight={weight};activation={activation}", first="float", last=f"activation={activation}",
         embeddings="float", weight_surrogate=weights, activation_surrogate=activations,

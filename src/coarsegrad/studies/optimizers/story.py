@@ -9,6 +9,7 @@ from coarsegrad.measure import Interval, mean_interval
 from coarsegrad.studies import drawn
 from coarsegrad.studies.optimizers.claims import FEW, log_ratios
 from coarsegrad.studies.optimizers.grid import (
+    CHOSEN,
     Cell,
     Grid,
     Scores,
@@ -252,7 +253,7 @@ def _gaps(name: str, scores: Scores) -> Figure:
 
 def _prices(scores: Scores) -> dict[tuple[str, str], Interval]:
     """What the winner chosen with the first optimizer costs with the second, of every pair."""
-    return {(a, b): mean_interval(cost_of_winner(scores, a, b), 0.99) for a, b in permutations(scores, 2)}
+    return {(a, b): mean_interval(cost_of_winner(scores, a, b), CHOSEN) for a, b in permutations(scores, 2)}
 
 
 def _carried(rows: Rows) -> Chapter:

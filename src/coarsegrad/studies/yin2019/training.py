@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from coarsegrad.measure import Interval, mean_interval
-from coarsegrad.studies.place import part
+from coarsegrad.studies.place import part, trained
 from coarsegrad.studies.study import Task, check_data
 from coarsegrad.studies.verdict import Claim, Row, Rows
 from coarsegrad.studies.yin2019.fields import PAPERS
@@ -111,7 +111,6 @@ def _with_identity(settings: Settings, place: Path, end: Row, origin: str) -> It
 
     from coarsegrad.train import zoo
     from coarsegrad.train.build import load_data, load_run
-    from coarsegrad.train.loop import train
 
     plan, model, _ = load_run(place / "runs" / end["task"])
     data, state = load_data(plan), model.state_dict()
@@ -125,7 +124,7 @@ def _with_identity(settings: Settings, place: Path, end: Row, origin: str) -> It
     about = {"what": "instability", "surrogate": origin}
     keys = ("train_loss", "test_loss", "test_accuracy")
     yield {**about, "epoch": 0, **{k: end[k] for k in keys}}
-    for row in train(plan, place / f"identity-from-{origin}"):
+    for row in trained(plan, place / f"identity-from-{origin}"):
         yield {**about, "epoch": row["epoch"], **{k: row[k] for k in keys}}
 
 
