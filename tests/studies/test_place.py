@@ -31,5 +31,6 @@ def test_a_training_goes_on_and_begins_anew_where_its_files_have_moved(tmp_path)
     rows = trained(plan(place), place / "run")
     assert [row["epoch"] for row in rows] == [1, 2] and trained(plan(place), place / "run") == rows
     place.rename(tmp_path / "other")
-    moved = trained(plan(tmp_path / "other"), tmp_path / "other" / "run")
+    with pytest.warns(UserWarning, match="begins anew: .* holds the run of another plan"):
+        moved = trained(plan(tmp_path / "other"), tmp_path / "other" / "run")
     assert [row["train_loss"] for row in moved] == [row["train_loss"] for row in rows]

@@ -118,6 +118,30 @@ def test_what_a_parent_declares_lapses_in_a_class_with_a_slope_of_its_own():
     assert admissible(found, 4.0).answer == "don't know"  # the dent lies between the points
 
 
+class Half:
+    """A mixin: half of the slope of whatever is named behind it."""
+
+    def slope(self, x):
+        return 0.5 * super().slope(x)
+
+
+def test_what_is_declared_lapses_where_a_class_named_before_it_has_the_slope():
+    class Between(Half, ReLU):
+        pass
+
+    class Behind(ReLU, Half):
+        pass
+
+    class Derived(Between):
+        pass
+
+    for found in (Between(), Derived()):
+        assert found.passes is None and found.breaks is None
+        assert found.pullback(torch.tensor(3.0), torch.tensor(2.0)) == 1.5
+        assert admissible(found, 4.0).answer == "don't know"
+    assert Behind().passes == ReLU().passes and admissible(Behind(), 4.0).answer == "yes"
+
+
 def test_an_estimator_is_asked_with_upstream_gradients_of_several_sizes():
     class Picky(Surrogate):
         def pullback(self, upstream, x):

@@ -100,6 +100,14 @@ def test_an_unknown_field_gets_the_closest_name():
         TrainPlan.of({"batchsize": 3})
 
 
+def test_the_work_says_where_quantizers_have_rates_of_their_own():
+    said = {
+        (recipe, optimizer): "quantizer_rates" in TrainPlan(recipe=recipe, optimizer=optimizer).work()
+        for recipe in ("w2a2", None) for optimizer in ("sgd", "adam")
+    }  # fmt: skip
+    assert [about for about, relative in said.items() if relative] == [("w2a2", "adam")]
+
+
 def test_the_id_depends_on_every_field_but_where_the_run_happens():
     others = {
         "data": "gaussian",

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from coarsegrad.train.checkpoint import CheckpointError
 from coarsegrad.train.distributed import Ranks
 from coarsegrad.train.plan import TrainPlan
 from coarsegrad.train.run import Run
@@ -90,3 +91,12 @@ def test_the_gradient_norm_is_clipped_where_the_plan_says():
     run.backward(run.forward(*batch)[1], batch, 0)
     norm = torch.stack([p.grad.norm() for p in run.model.parameters()]).norm()
     assert norm.item() == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_an_optimizer_of_other_groups_is_another_versions(tmp_path):
+    run = fresh(pretrain_epochs=0, optimizer="adam")
+    run.quantize()
+    state = run.state()
+    state["optimizer"]["param_groups"].pop()
+    with pytest.raises(CheckpointError, match=r"another version of coarsegrad .*: choose another folder"):
+        Run(run.plan, Ranks(), state)

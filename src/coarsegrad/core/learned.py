@@ -85,7 +85,8 @@ class LSQPlus(LSQ):
 class PACT(Quantizer):
     """Clip to [0, a], a trained (gradient 1{x >= a}), then 2^b-1 steps. Choi et al. 2018, arXiv:1805.06085.
 
-    The paper adds an L2 penalty on a: give the parameter ``raw_clip`` weight decay.
+    The paper adds an L2 penalty on a: give the parameter ``raw_clip`` weight decay, in a group of its own
+    (`coarsegrad.nn.parameter_groups`, and so a plan, gives it none).
     """
 
     bits: int = 4  # pyright: ignore[reportIncompatibleMethodOverride]

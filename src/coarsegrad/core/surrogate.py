@@ -27,7 +27,7 @@ class Surrogate:
     """The base of every surrogate: override ``curve`` and ``slope``, the rest has defaults.
 
     What a class declares of its slope (``breaks``, ``passes``, ``bounds``, a fused ``pullback``) lapses in a
-    class derived from it that has a slope of its own.
+    class derived from it that has a slope of its own, or takes one from a class that it names before.
     """
 
     name: ClassVar[str]
@@ -41,10 +41,14 @@ class Surrogate:
 
     def __init_subclass__(cls, **more):
         super().__init_subclass__(**more)
-        own = vars(cls).keys() | vars(cls).get("__annotations__", {}).keys()
-        lapsed = {"passes", "bounds"} if own & {"slope", "pullback"} else set()
-        lapsed |= {"pullback", "breaks"} if "slope" in own else set()
-        for name in lapsed - own:
+        slope, pullback = _place(cls, "slope"), _place(cls, "pullback")
+        first = {
+            "pullback": slope,
+            "breaks": slope,
+            "passes": min(slope, pullback),
+            "bounds": min(slope, pullback),
+        }
+        for name in [name for name, place in first.items() if place < _place(cls, name)]:
             setattr(cls, name, vars(Surrogate)[name])
 
     def curve(self, x: Tensor) -> Tensor:
@@ -84,6 +88,12 @@ class Surrogate:
         low, high = float(levels[0]), float(levels[-1])
         center, half = (0.0, high) if self.one_sided else ((low + high) / 2, (high - low) / 2)
         return self if (center, half) == (0.0, 1.0) else Stretched(self, center, half)
+
+
+def _place(cls: type, name: str) -> int:
+    """Where in a class's order of bases the first stands that says this name, as a field or a method."""
+    bases = enumerate(cls.__mro__)
+    return next(i for i, base in bases if name in vars(base) or name in vars(base).get("__annotations__", ()))
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,12 @@
 
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from coarsegrad.nn.fake_quantize import FakeQuantize
 from coarsegrad.nn.prepare import pairs
+from coarsegrad.nn.sites import chains
 
 
 def parameter_groups(
@@ -25,8 +27,8 @@ def parameter_groups(
     Such an optimizer moves a number by about the learning rate, however small the number and its gradient
     are: a step between levels of 3e-4 by many times itself. LSQ's factor, which makes steps and weights
     change alike in units of themselves (Esser et al. 2020, arXiv:1902.08153, section 2.2), has no effect
-    there. So the rate of a weight quantizer's parameters is multiplied by their mean size over that of the
-    weights, that of an activation quantizer's by their mean size. With SGD they have the rate itself.
+    there. So the rate of each of a quantizer's parameters is multiplied by its mean size (of an offset, the
+    step's), and of a weight quantizer's divided by that of the weights. With SGD it is the rate itself.
 
     >>> import torch
     >>> from coarsegrad.nn import quantize
@@ -48,12 +50,14 @@ def parameter_groups(
         if early:
             raise ValueError(
                 f"{early[0]} has no scale yet: calibrate(model, batches), or run one training batch, before "
-                "parameter_groups(model, ...)"
+                "parameter_groups(model, ...). If the model never calls this module, "
+                "prepare(model, recipe, example) sees that and leaves its input alone"
             )
-        weights = {quantizer: _size(latent) for latent, quantizer in pairs(model)}
-        groups += [  # the first of a quantizer's parameters is its step or clip
-            {"params": values, "lr": lr * _size(values[0]) / weights.get(quantizer, 1.0), "weight_decay": 0.0}
+        sizes = _weight_sizes(model)
+        groups += [
+            {"params": [p], "lr": lr * _unit(quantizer, p) / sizes.get(quantizer, 1.0), "weight_decay": 0.0}
             for quantizer, values in own.items()
+            for p in values
         ]
     else:
         every = [p for values in own.values() for p in values]
@@ -61,6 +65,22 @@ def parameter_groups(
     return [group for group in groups if group["params"]]
 
 
-def _size(parameter: nn.Parameter) -> float:
-    """Its mean size; 1 where that is 0."""
-    return float(parameter.detach().abs().mean()) or 1.0
+def _weight_sizes(model: nn.Module) -> dict[FakeQuantize, float]:
+    """The mean size of each quantizer's weights; of those without a latent (weight norm) the quantized."""
+    sizes = {quantizer: _size(latent) for latent, quantizer in pairs(model)}
+    for module in model.modules():
+        for name, chain in chains(module).items() if parametrize.is_parametrized(module) else ():
+            quantizers = [m for m in chain if isinstance(m, FakeQuantize) and m not in sizes]
+            sizes |= {quantizer: _size(getattr(module, name)) for quantizer in quantizers}
+    return sizes
+
+
+def _unit(quantizer: FakeQuantize, parameter: nn.Parameter) -> float:
+    """A parameter's own size; of an offset, which may be near 0, the step's."""
+    offset = getattr(quantizer, "raw_offset", None)
+    return _size(quantizer.raw_scale if parameter is offset else parameter)  # pyright: ignore
+
+
+def _size(values: Tensor) -> float:
+    """Their mean size; 1 where that is 0."""
+    return float(values.detach().abs().mean()) or 1.0

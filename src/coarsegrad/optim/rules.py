@@ -166,7 +166,7 @@ class ProxQuant(Rule):
 
     Step ``freeze_at`` (None: never) ends with quantized latents; they stay there for good, and the forward
     pass is the quantizer's again. Bai, Wang, Liberty 2019, arXiv:1810.00861. The rate is not multiplied by
-    the learning rate; in the authors' code it is, and levels are fixed at ±1.
+    the learning rate; in the authors' code it is, grows by the epoch, and binary levels are fixed at ±1.
 
     >>> ProxQuant(rate=0.1).pull(torch.tensor([0.6, 0.95]), torch.tensor([1.0, 1.0]), step=2)
     tensor([0.8000, 1.0000])

@@ -74,7 +74,8 @@ def summary(judged: Sequence[Verdict], preset: str) -> str:
         "interval does, else *unresolved*. Ranges, margins and expected verdicts stand in the source, and "
         "were written before these results were looked at; of a claim that was reworded later the source "
         "says so. An interval of no width belongs to a number "
-        "without sampling error: a count of what was tried, or a value of a formula."
+        "without sampling error, a count of what was tried or a value of a formula, or to seeds that all "
+        "gave one number."
     )
 
 

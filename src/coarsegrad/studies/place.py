@@ -1,5 +1,6 @@
 """What a task keeps in the folder that is its own: the first images of a data set, and trainings."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,14 +12,16 @@ if TYPE_CHECKING:
 def trained(plan: "TrainPlan", folder: Path) -> list[dict[str, Any]]:
     """The rows of a training in the task's own folder, which goes on where it was stopped.
 
-    Where it cannot, for the files that the plan names have moved with the folder, it begins anew.
+    Where it cannot it begins anew, and warns: the files that the plan names have moved with the folder, or
+    the checkpoint is damaged, or of another version.
     """
     from coarsegrad.train.checkpoint import CheckpointError
     from coarsegrad.train.loop import train
 
     try:
         return list(train(plan, folder))
-    except CheckpointError:
+    except CheckpointError as error:
+        warnings.warn(f"the training begins anew: {error}", stacklevel=2)
         return list(train(plan, folder, resume=False))
 
 

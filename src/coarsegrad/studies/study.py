@@ -156,7 +156,9 @@ def run(
     and then a row has ``glance``, the study's line about the rows so far.
 
     Raises ``ValueError`` for an unknown preset, a folder with the results of another study, or a scheduler
-    that is not there; what a task raises comes through, and what was finished before stands.
+    that is not there; ``FileNotFoundError`` before the first task where the files of a data set that a task
+    trains on are not in ``data_folder`` (with a scheduler it is the worker that says so). What a task raises
+    comes through, and what was finished before stands.
     """
     if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
         raise ValueError(f"run(workers=...) is a whole number, 1 or more, got {workers!r}")

@@ -211,7 +211,9 @@ class TrainPlan:
     def work(self) -> dict[str, Any]:
         """The fields that name the weights; those that later versions added, only where they are used."""
         added = {"held_out": False}
-        return {k: v for k, v in self.values().items() if k not in PLACES and added.get(k) != v}
+        work = {k: v for k, v in self.values().items() if k not in PLACES and added.get(k) != v}
+        relative = self.quantized and self.optimizer != "sgd"  # as parameter_groups has it
+        return work | ({"quantizer_rates": "relative"} if relative else {})
 
     def read_recipe(self) -> Recipe | None:
         """The recipe with its surrogates and rules, or None for float."""

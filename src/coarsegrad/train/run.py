@@ -11,7 +11,7 @@ from coarsegrad.measure import flip_ratio
 from coarsegrad.nn import FakeQuantize, pairs, reestimate_bn
 from coarsegrad.optim import Latent
 from coarsegrad.train.build import float_model, load_data, quantized, restored, start_scales, training_mode
-from coarsegrad.train.checkpoint import FORMAT
+from coarsegrad.train.checkpoint import ANOTHER, FORMAT, CheckpointError
 from coarsegrad.train.data import Batches
 from coarsegrad.train.distributed import Ranks
 from coarsegrad.train.health import NonFinite, Origin, finite, locate
@@ -39,7 +39,12 @@ class Run:
         self.batches: Batches = self.data.train_batches(plan.batch_size, **place)
         if state:
             self._take(restored(plan, state), state["phase"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            try:
+                self.optimizer.load_state_dict(state["optimizer"])
+            except (ValueError, KeyError) as error:
+                raise CheckpointError(
+                    f"the checkpoint's optimizer is of another version of coarsegrad ({error}): {ANOTHER}"
+                ) from None
             self.scaler.load_state_dict(state["scaler"])
         else:
             self._take(float_model(plan, self.data.in_shape, len(self.data.classes)), "float")

@@ -1,8 +1,10 @@
 import math
+from itertools import product
 
 import pytest
 import torch
 
+from coarsegrad import spec
 from coarsegrad.nn import FakeQuantize
 from coarsegrad.studies.optimizers import STUDY, nets, runs
 from coarsegrad.studies.optimizers.nets import net_of, text_id
@@ -61,6 +63,13 @@ def test_no_step_between_levels_is_trained_and_the_ends_have_float_weights(data,
             if isinstance(m, FakeQuantize) and m.role == "weight"}  # fmt: skip
     assert held and not {"conv1", "fc", "characters", "head"} & held.keys()
     assert {len(q.levels) for q in held.values()} == {2 if bits == "w1a2" else 16}
+
+
+def test_recipes_are_those_of_the_stored_runs():
+    """Where this fails another recipe is meant by the same settings: raise the version of the tasks."""
+    held = product(("digits", "text"), ("w1a2", "w4a4"), runs.ESTIMATORS)
+    recipes = [spec.write(runs.recipe_of({"data": d, "bits": b, "estimator": e})) for d, b, e in held]
+    assert spec.content_id(recipes) == "2e2c4862bf87186e"
 
 
 def test_the_scheduled_estimator_is_told_of_the_time():

@@ -161,8 +161,8 @@ METHODS: dict[str, Method] = {
     ),
     "prox_quant": Method(
         "float weights with a growing pull to their levels; frozen on them after two thirds of the steps "
-        "(the levels follow the weights, and the pull is not multiplied by the learning rate: in the "
-        "authors' code both are otherwise)",
+        "(the pull is not multiplied by the learning rate and grows by the step, and binary levels follow "
+        "the weights: in the authors' code it is, it grows by the epoch, and they are ±1)",
         "Bai, Wang & Liberty 2019, arXiv:1810.00861",
         knob="sum of λ until it freezes (tenfold above 1 bit)", settings=(0.015, 0.15), changes=_prox_quant,
     ),

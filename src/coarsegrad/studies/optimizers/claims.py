@@ -119,7 +119,7 @@ def _fewer_bits(few: Grid, many: Grid) -> list[float]:
     return _minus(spread_of_estimators(tuned(few)), spread_of_estimators(tuned(many)))
 
 
-_LOG, _BITS = "mean log ratio of distances, over seeds", "bits a decision, mean over seeds"
+_LOG, _BITS = "mean log ratio of distances, over seeds", "bits a decision, mean over seeds, 99 % interval"
 _RUN: Mapping[str, str] = {"quick": CONFIRMED, "paper": CONFIRMED}
 _OWN = "measured here"
 _SCHOENBAUER = "Schoenbauer et al. 2024, arXiv:2405.05171"

@@ -155,8 +155,9 @@ def _found(rows: Rows) -> Chapter:
         "seed: 1 the same order, 0 chance. An optimizer whose losses are noisy agrees little with any, "
         "itself included: *apart beyond chance* takes this out, as the root of both optimizers' correlations "
         "with themselves less theirs with one another, 0 where one order holds for both; – where one does "
-        "not agree with itself. Intervals of spreads and costs are Student's of 99 %: best, worst and winner "
-        "are chosen on one another's seeds, and in draws of pure noise these leave out 0 in 2 to 4 of 100. "
+        "not agree with itself. Intervals of spreads and costs, and of every claim about the grid but the "
+        "orders', are Student's of 99 %: best, worst and winner are chosen on one another's seeds, and in "
+        "draws of pure noise these leave out 0 in 2 to 4 of 100. "
         "Of orders 95 %, by a jackknife over seeds, of three or more: one of no width, or beyond 1, says "
         "that so few seeds all gave about one number, not that it is known so well."
     )
