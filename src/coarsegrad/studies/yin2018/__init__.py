@@ -36,8 +36,8 @@ def tasks(preset: str, options: Mapping[str, Any]) -> list[Task]:
     """What a preset measures. ``paper`` trains ResNet-20 too, and needs ``data_folder`` to be said."""
     p = _PRESETS[preset]
     digits, cifar = (range(p["seed"], p["seed"] + p[name]) for name in ("digits", "cifar"))
-    networks = training.on_digits(digits, p["short"])
-    return [*_descents(p), *_traces(p), *networks, *training.on_cifar(options.get("data_folder"), cifar)]
+    longest = training.on_cifar(options.get("data_folder"), cifar)  # first, so that workers end together
+    return [*longest, *_descents(p), *_traces(p), *training.on_digits(digits, p["short"])]
 
 
 def _descents(p: Mapping[str, Any]) -> Iterator[Task]:
