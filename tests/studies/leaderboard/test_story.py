@@ -51,6 +51,11 @@ def test_a_cell_whose_trials_all_failed_is_named_and_so_is_a_missing_float_model
     assert "no trial ended in finite numbers: ede" in STUDY.story(rows)[1].text
 
 
+def test_a_width_where_nothing_was_trained_is_not_run_though_the_float_model_was_calibrated_there():
+    rows = {"run": [row("ste", 80.0), row("float", 70.0, bits="w4a4", what="ptq")]}
+    assert "the widths W1A2, W2A2, W4A4, W32A2" in STUDY.story(rows)[0].text
+
+
 def test_the_smoke_preset_tells_the_whole_page(smoke):
     chapters = STUDY.story(smoke)
     assert [chapter.title for chapter in chapters] == [

@@ -130,7 +130,8 @@ def _what(rows: Rows) -> Chapter:
     seeds = sorted({row["seed"] for row in rows.get("run", ())})
     epochs = sorted({row["epoch"] for row in rows.get("run", ()) if row["what"] == "epoch" and row["final"]})
     missing = [_DATA[data] for data in ("fashion_mnist", "mnist", "cifar10") if data not in _data(rows)]
-    bits = [b.upper() for b in BITS if b not in {row["bits"] for row in rows.get("run", ())}]
+    trained = {row["bits"] for row in rows.get("run", ()) if row["what"] != "ptq"}  # the untrained have all
+    bits = [b.upper() for b in BITS if b not in trained]
     not_run = " and ".join(filter(None, [
         f"the data sets {', '.join(missing)}" if missing else "",
         f"the widths {', '.join(bits)}" if bits else "",
