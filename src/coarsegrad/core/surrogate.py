@@ -41,15 +41,12 @@ class Surrogate:
 
     def __init_subclass__(cls, **more):
         super().__init_subclass__(**more)
-        slope, pullback = _place(cls, "slope"), _place(cls, "pullback")
-        first = {
-            "pullback": slope,
-            "breaks": slope,
-            "passes": min(slope, pullback),
-            "bounds": min(slope, pullback),
-        }
-        for name in [name for name, place in first.items() if place < _place(cls, name)]:
-            setattr(cls, name, vars(Surrogate)[name])
+        slope = _place(cls, "slope")
+        either = min(slope, _place(cls, "pullback"))
+        since = {"pullback": slope, "breaks": slope, "passes": either, "bounds": either}
+        for name, place in since.items():
+            if place < _place(cls, name):
+                setattr(cls, name, vars(Surrogate)[name])
 
     def curve(self, x: Tensor) -> Tensor:
         """The function whose slope this is, ``[...]`` -> ``[...]``."""

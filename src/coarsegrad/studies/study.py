@@ -191,11 +191,10 @@ def _done(
     tasks: list[Task], told: int, measured: Callable, table: Table, glances: "_Glances", name: str
 ) -> Iterator[Row]:
     """Do what of the tasks is not known; a row for each, but for the first ``told``, which are."""
-    known = _known(table)
-    ahead = [task for task in tasks if task.id not in known]
-    done = told
+    ahead, done = _ahead(tasks, table), told
+    waiting = {task.id for task in ahead}
     for task in tasks[told:]:
-        if task.id in known:
+        if task.id not in waiting:
             done += 1
             yield {"known": True, **_named(task), "done": done, "total": len(tasks)}
     rows: list[list[Row]] = [[] for _ in ahead]
